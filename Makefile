@@ -1,0 +1,170 @@
+# Trabajos. `make demo` and `make test` are all that a fresh machine needs; `make help` lists the rest.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/bash
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+CC = gcc
+PYTHON ?= /usr/bin/python3
+SAN ?=
+JOBS ?= $(shell nproc)
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '$(1)  $(patsubst $(CURDIR)/%,%,$@)')
+
+VARIANT := $(notdir $(CC))$(if $(SAN),-$(SAN))
+B := build/$(VARIANT)
+# The sanitizers' programs stay in their own folder; the ordinary ones are what bin/ holds.
+BIN := $(if $(SAN),$(B)/bin,bin)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(CI),-Werror)
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+LINK_HARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+ifeq ($(SAN),)
+OPTIMISE := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+else ifeq ($(SAN),address)
+OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+else ifeq ($(SAN),thread)
+OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+else
+$(error SAN is "address", "thread" or empty, not "$(SAN)")
+endif
+
+PACKAGES := rdkafka libpq libmicrohttpd libcurl cjose uuid jansson libcrypto yaml-0.1 libseccomp libgit2
+# Asked once, and only when something is compiled: `make deps` runs where pkg-config is not there yet.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+CFLAGS += -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDEN) $(OPTIMISE) -include lib/banned.h
+LDFLAGS += $(LINK_HARDEN) $(filter -fsanitize=%,$(OPTIMISE)) -pthread
+pkg = $(shell pkg-config --libs $(1))
+
+c_in = $(sort $(wildcard $(1)/*.c))
+o_of = $(patsubst %.c,$(B)/%.o,$(1))
+
+LIB_C := $(call c_in,lib)
+FRONTEND_C := $(call c_in,frontend)
+WORKER_C := $(call c_in,worker)
+FETCH_C := $(call c_in,worker/fetch)
+INIT_C := $(call c_in,worker/init)
+OBSERVER_C := $(call c_in,observer)
+CLI_C := $(call c_in,cli)
+UNIT_C := $(call c_in,tests/unit)
+ALL_C := $(LIB_C) $(FRONTEND_C) $(WORKER_C) $(FETCH_C) $(INIT_C) $(OBSERVER_C) $(CLI_C) $(UNIT_C)
+MIGRATIONS := $(sort $(wildcard sql/[0-9]*.sql))
+
+LIB := $(B)/libtrabajos.a
+PROGRAMS := $(addprefix $(BIN)/,trabajos)
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(filter tests/unit/test_%.c,$(UNIT_C)))
+
+all: $(PROGRAMS) ## build the programs into bin/
+
+# ---- objects
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,cc)
+	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) -DTRABAJOS_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+
+$(B)/migrations.c: dev/embed-migrations $(MIGRATIONS)
+	@mkdir -p $(@D)
+	$(Q)dev/embed-migrations $(MIGRATIONS) >$@
+
+$(B)/migrations.o: $(B)/migrations.c
+	$(call say,cc)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(call o_of,$(LIB_C)) $(B)/migrations.o
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+# Everything of a daemon but its main(), so that unit tests link it too.
+$(B)/lib%.a:
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+without_main = $(filter-out %/main.o,$(call o_of,$(1)))
+$(B)/libfrontend.a: $(call without_main,$(FRONTEND_C))
+$(B)/libworker.a: $(call without_main,$(WORKER_C))
+$(B)/libfetch.a: $(call without_main,$(FETCH_C))
+$(B)/libobserver.a: $(call without_main,$(OBSERVER_C))
+
+# ---- programs
+
+LIBS_COMMON = $(call pkg,rdkafka libpq libmicrohttpd jansson uuid libcrypto) -lm
+link = $(Q)mkdir -p $(@D); echo 'ld  $@'; $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1)
+
+$(BIN)/trabajos-frontend: $(B)/frontend/main.o $(B)/libfrontend.a $(LIB)
+	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose))
+$(BIN)/trabajos-worker: $(B)/worker/main.o $(B)/libworker.a $(LIB)
+	$(call link,$(LIBS_COMMON) $(call pkg,yaml-0.1 libseccomp))
+$(BIN)/trabajos-fetch: $(B)/worker/fetch/main.o $(B)/libfetch.a $(B)/libworker.a $(LIB)
+	$(call link,$(call pkg,libgit2 jansson yaml-0.1 uuid libcrypto) -lm)
+# Started for every job and inside of its box: static, so that nothing has to be found and relocated there, and without the
+# sanitizers, which want /proc and ptrace.
+$(call o_of,$(INIT_C)): OPTIMISE := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+$(BIN)/trabajos-init: LINK_HARDEN := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack
+$(BIN)/trabajos-init: OPTIMISE :=
+$(BIN)/trabajos-init: $(call o_of,$(INIT_C))
+	$(call link,)
+$(BIN)/trabajos-observer: $(B)/observer/main.o $(B)/libobserver.a $(LIB)
+	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
+$(BIN)/trabajos: $(call o_of,$(CLI_C)) $(LIB)
+	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(B)/libfrontend.a $(B)/libfetch.a $(B)/libworker.a $(B)/libobserver.a $(LIB)
+	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose libgit2 yaml-0.1 libseccomp cmocka))
+
+# The sandbox's tests start it.
+
+-include $(patsubst %.o,%.d,$(call o_of,$(ALL_C)))
+
+# ---- people's targets
+
+deps: ## install what this machine lacks (Debian packages, Kafka, Keycloak)
+	@dev/deps
+
+unit: $(UNIT) ## unit tests
+	@tests/run-unit $(UNIT)
+
+test: deps ## set-up and every test
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs
+	@tests/run
+
+unit-programs: $(UNIT)
+
+demo: deps ## set-up, then a repository in and its result out, for real
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@dev/demo
+
+up: deps ## the local stack with all three daemons
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@dev/stack up --daemons
+
+down: ## stop the local stack
+	@dev/stack down
+
+lint: ## formatting, static analysis, layers, banned functions, shell and SQL
+	@dev/lint
+
+format: ## rewrite the C files in the house's form
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+bench: deps ## side-by-side benchmarks
+	@dev/deps --for bench
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@bench/run
+
+install: all ## into DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/trabajos/sql $(DESTDIR)$(PREFIX)/share/trabajos/keycloak
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(MIGRATIONS) sql/create_tables.sql $(DESTDIR)$(PREFIX)/share/trabajos/sql
+	install -m 644 keycloak/cloudcomputing-realm.json $(DESTDIR)$(PREFIX)/share/trabajos/keycloak
+
+clean: ## remove what was built
+	rm -rf build bin
+
+help: ## this list (V=1 shows the commands)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+.PHONY: all deps unit unit-programs test demo up down lint format bench install clean help

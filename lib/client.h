@@ -1,0 +1,27 @@
+// A small HTTP client on a loop, by libcurl's multi interface. No other file includes libcurl.
+#pragma once
+
+#include "lib/error.h"
+#include "lib/loop.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct client;
+
+struct client *client_new(struct loop *loop) MUST_USE;
+void client_free(struct client *client); // requests under way are dropped without a call
+
+struct client_request {
+	const char *url;            // http or https
+	const char *const *headers; // "Name: value", NULL-terminated; NULL: none
+	const char *unix_socket;    // NULL: TCP
+	const char *method;         // NULL: GET
+	const char *body;           // NULL: none
+	size_t most_bytes;          // larger answers fail (ERROR_LIMIT)
+	int64_t timeout_ms;
+};
+// status 0: no answer (error says why); body is NUL-terminated. No redirects are followed, no proxy is used.
+typedef void client_done(int status, const char *body, size_t length, const struct error *error, void *arg);
+void client_send(struct client *client, const struct client_request *request, client_done *done,
+	void *arg); // copies; done comes from the loop, never from inside

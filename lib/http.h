@@ -1,0 +1,103 @@
+// An HTTP/1.1 server on a loop, by libmicrohttpd with its epoll descriptor inside ours. No other file includes it.
+//
+// A handler is called once a request, when its whole body (up to the limit) has arrived. It answers at once or later: in
+// between the connection is suspended. Each request must be answered exactly once, by http_answer, http_problem or
+// http_stream; the deadline does it (503, or cuts the connection) where nobody else has. All from the loop's thread.
+#pragma once
+
+#include "lib/error.h"
+#include "lib/loop.h"
+#include "lib/option.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http_server;
+struct http_request;
+
+struct http_route {
+	const char *path; // exact; or a prefix where it ends with "/" followed by "*"
+	const char *
+		methods; // space-separated: "GET POST"; HEAD is served by GET's handler unless listed; others get 405 with Allow
+	void (*handle)(struct http_request *request, void *arg);
+};
+
+struct http_config {
+	const char *listen; // host:port, [v6]:port; port 0: any
+	const struct http_route *routes;
+	size_t route_count;
+	void *arg;                        // of all handlers
+	size_t header_bytes;              // most for request line and headers; else 431 or 414
+	size_t target_bytes;              // most for the request target; else 414
+	size_t body_bytes;                // most; else 413, after the body was read to its end and thrown away
+	unsigned connections;             // in all; above it new ones are refused
+	unsigned connections_per_address; // 0: no limit; an IPv6 address counts as its /64, a trusted proxy is not limited
+	int64_t deadline_ms; // a request's total time from its request line to the answer's start; also up to the first line
+	int64_t idle_ms;     // a kept-alive connection until its next request line, and an answer that nobody reads
+	const char *trusted_proxies; // comma-separated addresses/prefixes whose X-Forwarded-For counts; NULL: none
+	// Called when an answer was sent or the client had gone (status 0 then), for access log and metrics; may be NULL.
+	void (*finished)(const struct http_request *request, int status, int64_t took_us, void *arg);
+};
+
+int http_server_open(
+	struct loop *loop, const struct http_config *config, struct http_server **server, struct error *error) MUST_USE;
+uint16_t http_server_port(const struct http_server *server);
+unsigned http_server_connections(const struct http_server *server);
+void http_server_quiesce(struct http_server *server);           // stops accepting; requests under way go on
+unsigned http_server_pending(const struct http_server *server); // requests not yet fully answered
+void http_server_close(struct http_server *server);             // cuts what is left
+
+// ---- reading a request (strings live as long as the request)
+const char *http_method(const struct http_request *request);
+const char *http_path(const struct http_request *request); // decoded
+const char *http_id(
+	const struct http_request *request); // X-Request-Id: the client's if it is 1-64 of [A-Za-z0-9._-], else a new UUIDv7
+const char *http_client(const struct http_request *request);                   // address as text, proxies considered
+const char *http_header(const struct http_request *request, const char *name); // NULL: absent; case-insensitive
+// Number of headers of that name (two Authorization headers are an error of the client's).
+unsigned http_header_count(const struct http_request *request, const char *name);
+// Query parameter, percent-decoded, or a form's field (application/x-www-form-urlencoded POST; the form is looked at where the
+// query has none). *length may contain NULs: compare it with strlen. NULL: absent. "" where it has no value.
+const char *http_param(const struct http_request *request, const char *name, size_t *length);
+unsigned http_param_count(const struct http_request *request, const char *name); // query and form together
+const char *http_body(const struct http_request *request, size_t *length);
+int64_t http_deadline_left_ms(const struct http_request *request);
+
+// ---- answering. Every answer carries X-Request-Id, Cache-Control: no-store (unless set) and X-Content-Type-Options: nosniff.
+void http_answer_header(struct http_request *request, const char *name, const char *value); // before the answer; copied
+void http_answer(struct http_request *request, int status, const char *type, const char *body, size_t length); // body copied
+void http_answer_text(struct http_request *request, int status, const char *type, const char *text);
+// RFC 9457 problem document; type "about:blank" when NULL, title from the status when NULL. extra: further members as a JSON
+// object text ("{\"key\":…}") or NULL. Sends Retry-After where retry_after_s > 0.
+struct http_problem {
+	int status;
+	const char *type, *title, *detail, *extra;
+	int64_t retry_after_s;
+};
+void http_problem(struct http_request *request, const struct http_problem *problem);
+// Status for an error kind: input 400, denied 403, unavailable 503, conflict 409, limit 429, else 500.
+int http_status_of(enum error_kind kind);
+
+// A body of unknown length in constant memory. `more` is called when the client can take more: it writes into the buffer and
+// returns the number of bytes, 0 to be called again after http_stream_wake, -1 at the end, -2 to cut the connection (an
+// error that the client must notice). `gone` is called exactly once when the stream is over, however it ends.
+void http_stream(struct http_request *request, int status, const char *type,
+	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg);
+void http_stream_wake(struct http_request *request);
+
+// Called at most once, if the client goes away or the deadline answers before the handler's answer: the request must
+// not be touched afterwards. Set it before returning from the handler with the answer still owed.
+void http_on_gone(struct http_request *request, void (*fn)(void *arg), void *arg);
+
+// ---- /metrics, /livez, /readyz on METRICS_LISTEN, for every daemon; or as routes of another server.
+#define OPTION_METRICS(place)                                                                                                  \
+	{                                                                                                                      \
+		.name = "METRICS_LISTEN", .type = OPTION_LISTEN, .value = &(place), .fallback = "",                            \
+		.help = "where /metrics, /livez and /readyz are served; empty: nowhere; port 0: any free one"                  \
+	}
+// ready: 1, or 0 and a reason for people. listen empty: *server is NULL, no error.
+void http_handle_metrics(struct http_request *request, void *arg); // arg is not used
+void http_handle_livez(struct http_request *request, void *arg);
+int http_metrics_open(struct loop *loop, const char *listen, int (*ready)(char **reason, void *arg), void *arg,
+	struct http_server **server, struct error *error) MUST_USE;

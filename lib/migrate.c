@@ -1,0 +1,105 @@
+#include "lib/migrate.h"
+
+#include "lib/digest.h"
+#include "lib/mem.h"
+
+#include <stdbool.h>
+
+// Each step is a transaction that holds the lock, so that no lock outlives a lost connection, and daemons that start
+// together apply a migration once. What is needed to find out that all is well is reading, and no right to create.
+#define LOCK "SELECT pg_advisory_xact_lock(hashtextextended('trabajos migraciones', 0))"
+
+static const struct db_statement exists = {"migrate_exists", "SELECT to_regclass('migraciones') IS NOT NULL"};
+static const struct db_statement list = {"migrate_list", "SELECT version, sha256 FROM migraciones ORDER BY version"};
+static const struct db_statement find = {"migrate_find", "SELECT sha256 FROM migraciones WHERE version = $1::integer"};
+static const struct db_statement record = {
+	"migrate_record", "INSERT INTO migraciones (version, name, sha256) VALUES ($1::integer, $2::text, $3::text)"};
+
+static const char create[] =
+	"BEGIN; " LOCK "; CREATE TABLE IF NOT EXISTS migraciones (version integer PRIMARY KEY,"
+	" name text NOT NULL, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()); COMMIT";
+
+static int failed(enum db_status status, struct error *error) {
+	if (status == DB_OK) return 0;
+	return error_wrap(error, "migrations");
+}
+
+static const struct migration *migration_of(int64_t version) {
+	for (const struct migration *migration = migrations; migration->version; migration++)
+		if (migration->version == version) return migration;
+	return NULL;
+}
+
+static int compare(int64_t version, const char *applied_sum, struct error *error) {
+	const struct migration *ours = migration_of(version);
+	if (!ours)
+		return error_set(error, ERROR_CONFLICT,
+			"the database has migration %lld, which this program does not know: it is newer", (long long)version);
+	char sum[DIGEST_TEXT];
+	digest_sha256_hex(ours->sql, strlen(ours->sql), sum);
+	if (!strcmp(sum, applied_sum)) return 0;
+	return error_set(error, ERROR_CONFLICT, "migration %d-%s was applied to the database with another text", ours->version,
+		ours->name);
+}
+
+// Compares what was applied with what we have; *newest is the last version applied.
+static int check_applied(struct db *db, int64_t *newest, struct error *error) {
+	struct db_result *result = NULL;
+	*newest = 0;
+	if (failed(db_execute(db, &exists, NULL, &result, error), error)) return -1;
+	bool there = db_get_int(result, 0, 0);
+	db_result_free(result);
+	if (!there) return failed(db_script(db, create, error), error);
+	if (failed(db_execute(db, &list, NULL, &result, error), error)) return -1;
+	int outcome = 0;
+	for (size_t row = 0; !outcome && row < db_rows(result); row++) {
+		*newest = db_get_int(result, row, 0);
+		outcome = compare(*newest, db_get(result, row, 1), error);
+	}
+	db_result_free(result);
+	return outcome;
+}
+
+// 1: somebody else was quicker.
+static int apply_locked(struct db *db, const struct migration *migration, struct error *error) {
+	char sum[DIGEST_TEXT];
+	digest_sha256_hex(migration->sql, strlen(migration->sql), sum);
+	struct db_params *params = db_params_new();
+	db_int(params, migration->version);
+	struct db_result *result = NULL;
+	enum db_status status = db_execute(db, &find, params, &result, error);
+	bool there = status == DB_OK && db_rows(result);
+	db_result_free(result);
+	if (status == DB_OK && !there) {
+		db_text(params, migration->name);
+		db_text(params, sum);
+		status = db_script(db, migration->sql, error);
+		if (status == DB_OK) status = db_execute(db, &record, params, NULL, error);
+	}
+	db_params_free(params);
+	if (status != DB_OK) return error_wrap(error, "migration %d-%s", migration->version, migration->name);
+	return there;
+}
+
+static int apply(struct db *db, const struct migration *migration, struct error *error) {
+	if (failed(db_script(db, "BEGIN; " LOCK, error), error)) return -1;
+	int outcome = apply_locked(db, migration, error);
+	if (outcome < 0) {
+		(void)!db_script(db, "ROLLBACK", NULL);
+		return -1;
+	}
+	return failed(db_script(db, "COMMIT", error), error) ? -1 : outcome;
+}
+
+int migrate_apply(
+	struct db *db, void (*applied)(const struct migration *migration, void *arg), void *arg, struct error *error) {
+	int64_t newest;
+	if (check_applied(db, &newest, error)) return -1;
+	for (const struct migration *migration = migrations; migration->version; migration++) {
+		if (migration->version <= newest) continue;
+		int outcome = apply(db, migration, error);
+		if (outcome < 0) return -1;
+		if (outcome == 0 && applied) applied(migration, arg);
+	}
+	return 0;
+}

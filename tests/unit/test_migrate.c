@@ -1,0 +1,194 @@
+#include "lib/migrate.h"
+#include "tests/unit/scratch_db.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static struct scratch_db scratch;
+
+static struct db *database(const char *name, const char *user) {
+	AUTO_ERROR struct error error = {0};
+	AUTO_FREE char *owned_name = mem_strdup(name), *owned_user = mem_strdup(user);
+	struct db_config config = scratch.config;
+	struct db *db = NULL;
+	config.name = owned_name;
+	config.user = owned_user;
+	if (db_open(&config, &error, &db)) fail_msg("%s", error_text(&error));
+	return db;
+}
+
+static void must(struct db *db, const char *sql) {
+	AUTO_ERROR struct error error = {0};
+	if (db_script(db, sql, &error) != DB_OK) fail_msg("%s", error_text(&error));
+}
+
+static struct db *fresh(const char *name) {
+	struct db *admin = database("postgres", "postgres");
+	AUTO_FREE char *create = mem_format("CREATE DATABASE %s TEMPLATE template0", name);
+	must(admin, create);
+	db_close(admin);
+	return database(name, "postgres");
+}
+
+static void count(const struct migration *migration, void *arg) {
+	int *last = arg;
+	assert_true(migration->version > *last);
+	*last = migration->version;
+}
+
+static char *recorded(struct db *db) {
+	static const struct db_statement rows = {
+		"recorded", "SELECT string_agg(concat_ws(' ', version, name, sha256), ',' ORDER BY version) FROM migraciones"};
+	struct db_result *result = NULL;
+	assert_int_equal(db_execute(db, &rows, NULL, &result, NULL), DB_OK);
+	char *text = mem_strdup(db_get(result, 0, 0));
+	db_result_free(result);
+	return text;
+}
+
+// The schema as SQL, less the lines that differ each time.
+static char *schema(const char *name) {
+	AUTO_FREE char *path = mem_format("%s/%s.sql", scratch.dir, name);
+	const char *const arguments[] = {
+		"pg_dump", "-s", "-h", "127.0.0.1", "-p", scratch.port, "-U", "postgres", "-f", path, name, NULL};
+	assert_int_equal(scratch_run(&scratch, "pg_dump", arguments), 0);
+	AUTO_FCLOSE FILE *file = fopen(path, "re");
+	assert_non_null(file);
+	char *text = NULL, line[4096];
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+	while (fgets(line, sizeof(line), file))
+		if (line[0] != '\\') fputs(line, out);
+	fclose(out);
+	assert_true(length > 1000);
+	return text;
+}
+
+static char *read_file(const char *path) {
+	AUTO_FCLOSE FILE *file = fopen(path, "re");
+	if (!file) fail_msg("%s: run this from the project's root", path);
+	char *text = mem_zalloc(1 << 20);
+	assert_true(fread(text, 1, (1 << 20) - 1, file) > 0);
+	return text;
+}
+
+static void each_migration_is_applied_once(void **state UNUSED) {
+	struct db *db = fresh("once");
+	int last = 0, again = 0;
+	assert_int_equal(migrate_apply(db, count, &last, NULL), 0);
+	assert_true(last > 0);
+	assert_int_equal(migrate_apply(db, count, &again, NULL), 0);
+	assert_int_equal(again, 0);
+	db_close(db);
+}
+
+static void *apply_too(void *arg) {
+	struct db *db = database("together", "postgres");
+	intptr_t result = migrate_apply(db, arg ? count : NULL, arg, NULL);
+	db_close(db);
+	return (void *)result;
+}
+
+static void daemons_that_start_together_do_not_disturb_each_other(void **state UNUSED) {
+	db_close(fresh("together"));
+	pthread_t threads[4];
+	for (size_t i = 0; i < COUNT_OF(threads); i++) assert_int_equal(pthread_create(&threads[i], NULL, apply_too, NULL), 0);
+	for (size_t i = 0; i < COUNT_OF(threads); i++) {
+		void *result;
+		pthread_join(threads[i], &result);
+		assert_null(result);
+	}
+}
+
+static void psql_gets_what_migrate_makes(void **state UNUSED) {
+	struct db *migrated = fresh("migrated"), *fed = fresh("fed");
+	AUTO_FREE char *script = read_file("sql/create_tables.sql");
+	int last = 0;
+	assert_int_equal(migrate_apply(migrated, NULL, NULL, NULL), 0);
+	must(fed, script);
+	must(fed, script);
+	assert_int_equal(migrate_apply(fed, count, &last, NULL), 0);
+	assert_int_equal(last, 0);
+	AUTO_FREE char *one = recorded(migrated), *other = recorded(fed);
+	assert_string_equal(one, other);
+	AUTO_FREE char *ours = schema("migrated"), *theirs = schema("fed");
+	assert_string_equal(ours, theirs);
+	must(migrated, script);
+	db_close(migrated);
+	db_close(fed);
+}
+
+static void a_migration_with_another_text_is_a_conflict(void **state UNUSED) {
+	AUTO_ERROR struct error error = {0};
+	struct db *db = fresh("differs");
+	assert_int_equal(migrate_apply(db, NULL, NULL, NULL), 0);
+	must(db, "UPDATE migraciones SET sha256 = 'another' WHERE version = 1");
+	assert_int_equal(migrate_apply(db, NULL, NULL, &error), -1);
+	assert_int_equal(error.kind, ERROR_CONFLICT);
+	assert_non_null(strstr(error_text(&error), "migration 1-"));
+	db_close(db);
+}
+
+static void a_newer_database_is_a_conflict(void **state UNUSED) {
+	AUTO_ERROR struct error error = {0};
+	struct db *db = fresh("newer");
+	assert_int_equal(migrate_apply(db, NULL, NULL, NULL), 0);
+	must(db, "INSERT INTO migraciones (version, name, sha256) VALUES (9999, 'future', 'x')");
+	assert_int_equal(migrate_apply(db, NULL, NULL, &error), -1);
+	assert_int_equal(error.kind, ERROR_CONFLICT);
+	assert_non_null(strstr(error_text(&error), "9999"));
+	db_close(db);
+}
+
+static void a_migration_that_fails_leaves_nothing_behind(void **state UNUSED) {
+	static const struct db_statement left = {"left", "SELECT to_regclass('resultados') IS NULL"};
+	AUTO_ERROR struct error error = {0};
+	struct db *db = fresh("fails");
+	struct db_result *result = NULL;
+	must(db, "CREATE TABLE workers (foreign_one text)");
+	assert_int_equal(migrate_apply(db, NULL, NULL, &error), -1);
+	assert_non_null(strstr(error_text(&error), "migration 1-"));
+	assert_int_equal(db_execute(db, &left, NULL, &result, NULL), DB_OK);
+	assert_int_equal(db_get_int(result, 0, 0), 1);
+	db_result_free(result);
+	must(db, "DROP TABLE workers");
+	assert_int_equal(migrate_apply(db, NULL, NULL, NULL), 0); // the same connection is fit for another try
+	db_close(db);
+}
+
+static void who_may_create_nothing_can_still_find_all_well(void **state UNUSED) {
+	AUTO_ERROR struct error error = {0};
+	struct db *db = fresh("rights");
+	assert_int_equal(migrate_apply(db, NULL, NULL, NULL), 0);
+	must(db, "CREATE ROLE reader LOGIN; GRANT SELECT ON migraciones TO reader");
+	struct db *reader = database("rights", "reader");
+	if (migrate_apply(reader, NULL, NULL, &error)) fail_msg("%s", error_text(&error));
+	db_close(reader);
+	db_close(db);
+}
+
+static int start(void **state UNUSED) {
+	return scratch_open(&scratch);
+}
+
+static int stop(void **state UNUSED) {
+	scratch_close(&scratch);
+	return 0;
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_migration_is_applied_once),
+		cmocka_unit_test(daemons_that_start_together_do_not_disturb_each_other),
+		cmocka_unit_test(psql_gets_what_migrate_makes),
+		cmocka_unit_test(a_migration_with_another_text_is_a_conflict),
+		cmocka_unit_test(a_newer_database_is_a_conflict),
+		cmocka_unit_test(a_migration_that_fails_leaves_nothing_behind),
+		cmocka_unit_test(who_may_create_nothing_can_still_find_all_well),
+	};
+	return cmocka_run_group_tests(tests, start, stop);
+}
