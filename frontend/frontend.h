@@ -1,0 +1,35 @@
+// What the handlers share; one handler a file.
+#pragma once
+
+#include "frontend/auth.h"
+#include "frontend/intake.h"
+#include "frontend/rate.h"
+#include "lib/giturl.h"
+#include "lib/http.h"
+#include "lib/prepare.h"
+
+struct frontend {
+	struct loop *loop;
+	struct auth *auth;
+	struct intake *intake;
+	struct rate *rate;
+	struct giturl_rules *git_allow;
+	struct db_session *reads; // NULL: no ledger yet
+	struct prepare *prepare;
+};
+
+#define FRONTEND_READ_WAIT_MS    500  // for a connection to the ledger
+#define FRONTEND_READ_TIMEOUT_MS 5000 // for one statement
+
+// arg of each: struct frontend *.
+void add_handle(struct http_request *request, void *arg);
+void all_handle(struct http_request *request, void *arg);
+void status_handle(struct http_request *request, void *arg);
+void health_handle(struct http_request *request, void *arg);
+void index_handle(struct http_request *request, void *arg);
+
+// For /readyz: Kafka, PostgreSQL and the issuer's keys.
+int health_ready(char **reason, void *arg);
+
+extern const struct http_route frontend_routes[];
+extern const size_t frontend_route_count;

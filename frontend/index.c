@@ -1,0 +1,13 @@
+// GET /: what there is, for whoever comes by with a browser.
+#include "frontend/frontend.h"
+
+void index_handle(struct http_request *request, void *arg) {
+	(void)arg;
+	http_answer_text(request, 200, "text/plain; charset=utf-8",
+		"Trabajos runs a git repository as a job. Each call needs \"Authorization: Bearer <access token>\".\n"
+		"\n"
+		"GET or POST /add?url=URL   add a job; also ref, priority, timeout, retries, and the header Idempotency-Key\n"
+		"GET /all                   your jobs, oldest first; also limit, after\n"
+		"GET /status?key=KEY        one of them\n"
+		"GET /healthcheck           whether jobs are accepted now; without a token\n");
+}

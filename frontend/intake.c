@@ -1,0 +1,129 @@
+#include "frontend/intake.h"
+
+#include "frontend/statements.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#define LOOKUP_TIMEOUT_MS 1000
+#define INSERT_TIMEOUT_MS 2000
+
+struct intake {
+	struct loop *loop;
+	struct submit *submit;
+	struct kafka_producer *producer;
+	struct db_session *inserts, *lookups; // apart, so that a look-up does not wait for a batch; NULL: no ledger yet
+	struct ledger_tap *tap;
+};
+
+// What a callback of the ledger needs to know.
+struct lookup {
+	submit_found *found;
+	struct submission *submission;
+};
+struct insert {
+	batch_inserted *inserted;
+	struct batch *batch;
+};
+
+static int produce(const struct trabajo *trabajo, const char *spec_text, struct submission *submission, void *arg) {
+	const struct intake *intake = arg;
+	struct kafka_header headers[3];
+	size_t count = trabajo_headers(trabajo, spec_text, headers);
+	struct error error AUTO_ERROR = {0};
+	int status = kafka_produce(
+		intake->producer, trabajo->key, trabajo->url, strlen(trabajo->url), headers, count, submission, &error);
+	if (status) log_warn(log_m("a job could not be handed to Kafka"), log_s("key", trabajo->key), log_e(&error));
+	return status;
+}
+
+static void delivered(enum kafka_delivery delivery, int64_t timestamp_ms, void *opaque, void *arg) {
+	(void)arg;
+	submit_delivered(opaque, delivery, timestamp_ms);
+}
+
+static bool ledger_up(void *arg) {
+	return intake_ledger_ready(arg);
+}
+
+static void looked_up(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	struct lookup lookup = *(struct lookup *)arg;
+	free(arg);
+	if (status == DB_FAILED) log_error(log_m("the ledger's look-up failed"), log_e(error));
+	lookup.found(status == DB_OK && db_rows(result) ? db_get(result, 0, 0) : NULL, lookup.submission);
+}
+
+static void lookup(const char *key, submit_found *found, struct submission *submission, void *arg) {
+	const struct intake *intake = arg;
+	struct lookup *context = mem_zalloc(sizeof *context);
+	*context = (struct lookup){found, submission};
+	struct db_params *params = db_params_new();
+	db_text(params, key);
+	db_run(intake->lookups, &statement_fingerprint, params, 0, LOOKUP_TIMEOUT_MS, looked_up, context);
+}
+
+static void batch_came(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	struct insert insert = *(struct insert *)arg;
+	free(arg);
+	insert.inserted(status, status == DB_OK ? db_get_int(result, 0, 1) : 0, error, insert.batch);
+}
+
+static void insert(
+	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch *batch, void *arg) {
+	const struct intake *intake = arg;
+	struct insert *context = mem_zalloc(sizeof *context);
+	*context = (struct insert){inserted, batch};
+	db_run(intake->inserts, &ledger_insert, ledger_batch_params(rows, from, count), 0, INSERT_TIMEOUT_MS, batch_came,
+		context);
+}
+
+static void tap(void *arg) {
+	const struct intake *intake = arg;
+	ledger_tap(intake->tap);
+}
+
+int intake_open(struct loop *loop, const struct kafka_config *kafka, struct intake **intake, struct error *error) {
+	struct intake *opened = mem_zalloc(sizeof *opened);
+	const struct submit_ports ports = {
+		.produce = produce, .ledger_up = ledger_up, .lookup = lookup, .insert = insert, .tap = tap, .arg = opened};
+	opened->loop = loop;
+	if (kafka_producer_open(loop, kafka, KAFKA_TOPIC_TRABAJOS, KAFKA_BY_MOMENT, SUBMIT_MESSAGE_TIMEOUT_MS, delivered,
+		    opened, &opened->producer, error)) {
+		free(opened);
+		return -1;
+	}
+	opened->submit = submit_new(loop, &ports);
+	*intake = opened;
+	return 0;
+}
+
+void intake_ledger(struct intake *intake, const struct db_config *db) {
+	intake->inserts = db_session_open(intake->loop, db);
+	intake->lookups = db_session_open(intake->loop, db);
+	intake->tap = ledger_tap_open(intake->loop, db);
+}
+
+// What is acknowledged during the flush is left to the workers; whoever waits for an answer has gone by now.
+void intake_close(struct intake *intake, int64_t flush_ms) {
+	if (!intake) return;
+	submit_stop(intake->submit);
+	kafka_producer_close(intake->producer, flush_ms);
+	if (intake->inserts) {
+		db_session_close(intake->inserts);
+		db_session_close(intake->lookups);
+		ledger_tap_close(intake->tap);
+	}
+	submit_free(intake->submit);
+	free(intake);
+}
+
+struct submit *intake_submit(const struct intake *intake) {
+	return intake->submit;
+}
+
+bool intake_kafka_ready(const struct intake *intake) {
+	return kafka_producer_ready(intake->producer);
+}
+
+bool intake_ledger_ready(const struct intake *intake) {
+	return intake->inserts && db_session_ready(intake->inserts);
+}

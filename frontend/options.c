@@ -1,0 +1,87 @@
+#include "frontend/options.h"
+
+#include "lib/http.h"
+#include "lib/lifecycle.h"
+
+#include <string.h>
+
+struct frontend_options frontend_options = {.db.application = "trabajos-frontend"};
+
+const struct option frontend_option_table[] = {
+	OPTIONS_KAFKA(frontend_options.kafka),
+	OPTIONS_DB(frontend_options.db),
+	{.name = "FRONTEND_LISTEN",
+		.type = OPTION_LISTEN,
+		.value = &frontend_options.listen,
+		.fallback = "127.0.0.1:3000",
+		.help = "address of the HTTP interface, host:port"},
+	{.name = "TRUSTED_PROXIES",
+		.type = OPTION_STRING,
+		.value = &frontend_options.trusted_proxies,
+		.fallback = "",
+		.help = "addresses or prefixes, comma-separated, whose X-Forwarded-For counts"},
+	{.name = "FRONTEND_CONNECTIONS",
+		.type = OPTION_INT,
+		.value = &frontend_options.connections,
+		.fallback = "4096",
+		.min = 1,
+		.max = 1000000,
+		.help = "most connections in all"},
+	{.name = "FRONTEND_CONNECTIONS_PER_ADDRESS",
+		.type = OPTION_INT,
+		.value = &frontend_options.connections_per_address,
+		.fallback = "1024",
+		.min = 0,
+		.max = 1000000,
+		.help = "most connections of one address, 0 = no limit"},
+	{.name = "RATE_PER_S",
+		.type = OPTION_INT,
+		.value = &frontend_options.rate_per_s,
+		.fallback = "500",
+		.min = 0,
+		.max = 1000000,
+		.help = "submissions of a user per second, 0 = no limit"},
+	{.name = "RATE_BURST",
+		.type = OPTION_INT,
+		.value = &frontend_options.rate_burst,
+		.fallback = "2000",
+		.min = 0,
+		.max = 1000000,
+		.help = "submissions of a user at once after a pause, 0 = no limit"},
+	OPTION_METRICS(frontend_options.metrics_listen),
+	{.name = "KEYCLOAK_ISSUER",
+		.type = OPTION_STRING,
+		.value = &frontend_options.issuer,
+		.fallback = "http://localhost:8082/realms/cloudcomputing",
+		.help = "issuer of the tokens, exactly as it stands in them"},
+	{.name = "KEYCLOAK_JWKS_URL",
+		.type = OPTION_STRING,
+		.value = &frontend_options.jwks_url,
+		.fallback = "",
+		.help = "where the issuer's keys are; empty = by its discovery document"},
+	{.name = "KEYCLOAK_AUDIENCE",
+		.type = OPTION_STRING,
+		.value = &frontend_options.audience,
+		.fallback = "nodejs-microservice",
+		.help = "audience that a token must have"},
+	{.name = "GIT_ALLOW",
+		.type = OPTION_STRING,
+		.value = &frontend_options.git_allow,
+		.fallback = "",
+		.help = "URLs, comma-separated, below which repositories may be anything else than public https"},
+	OPTIONS_LOG,
+};
+const size_t frontend_option_count = COUNT_OF(frontend_option_table);
+
+static int url_check(const char *option, const char *url, struct error *error) {
+	const char *host = strncmp(url, "https://", 8) == 0 ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
+	if (host && *host && *host != '/') return 0;
+	return error_set(error, ERROR_INPUT, "%s: not an http or https URL: %s", option, url);
+}
+
+int frontend_options_check(struct error *error) {
+	const struct frontend_options *options = &frontend_options;
+	if (url_check("KEYCLOAK_ISSUER", options->issuer, error)) return -1;
+	if (*options->jwks_url && url_check("KEYCLOAK_JWKS_URL", options->jwks_url, error)) return -1;
+	return 0;
+}

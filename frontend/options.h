@@ -1,0 +1,23 @@
+// The frontend's options.
+#pragma once
+
+#include "lib/db.h"
+#include "lib/kafka.h"
+#include "lib/option.h"
+
+struct frontend_options {
+	struct kafka_config kafka;
+	struct db_config db;
+	char *listen, *trusted_proxies, *metrics_listen;
+	int64_t connections, connections_per_address;
+	int64_t rate_per_s, rate_burst;
+	char *issuer, *jwks_url, *audience;
+	char *git_allow;
+};
+
+extern struct frontend_options frontend_options;
+extern const struct option frontend_option_table[];
+extern const size_t frontend_option_count;
+
+// What the table cannot say. ERROR_INPUT; the message names the option.
+int frontend_options_check(struct error *error) MUST_USE;
