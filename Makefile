@@ -55,7 +55,7 @@ ALL_C := $(LIB_C) $(FRONTEND_C) $(WORKER_C) $(FETCH_C) $(INIT_C) $(OBSERVER_C) $
 MIGRATIONS := $(sort $(wildcard sql/[0-9]*.sql))
 
 LIB := $(B)/libtrabajos.a
-PROGRAMS := $(addprefix $(BIN)/,trabajos trabajos-frontend)
+PROGRAMS := $(addprefix $(BIN)/,trabajos trabajos-frontend trabajos-fetch trabajos-init)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(filter tests/unit/test_%.c,$(UNIT_C)))
 
 all: $(PROGRAMS) ## build the programs into bin/
@@ -116,6 +116,7 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libfrontend.a $(B)/libfetch.a $(B)/libwork
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose libgit2 yaml-0.1 libseccomp cmocka))
 
 # The sandbox's tests start it.
+$(UNIT): | $(BIN)/trabajos-init
 
 -include $(patsubst %.o,%.d,$(call o_of,$(ALL_C)))
 

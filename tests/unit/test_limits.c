@@ -1,0 +1,204 @@
+// Where the groups are found, and one group's life where this machine gives any.
+#include "lib/mem.h"
+#include "worker/limits_internal.h"
+
+// clang-format off
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h> // needs the two above
+// clang-format on
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+
+static void expect_path(const char *cgroups, const char *mounts, const char *controller, const char *expected) {
+	AUTO_FREE char *own = limits_own_group(cgroups, controller);
+	AUTO_FREE char *path = own ? limits_group_path(mounts, controller, own) : NULL;
+	if (expected)
+		assert_string_equal(path, expected);
+	else
+		assert_null(path);
+}
+
+static const char v1_cgroups[] =
+	"9:name=systemd:/user.slice\n8:pids:/user.slice\n4:memory:/jobs/worker 1\n1:cpu,cpuacct:/\n0::/x\n";
+static const char v1_mounts[] = "29 23 0:25 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n"
+				"30 23 0:26 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids\n"
+				"31 23 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n";
+
+static void version_1_has_a_group_in_each_hierarchy(void **state) {
+	(void)state;
+	expect_path(v1_cgroups, v1_mounts, "memory", "/sys/fs/cgroup/memory/jobs/worker 1");
+	expect_path(v1_cgroups, v1_mounts, "pids", "/sys/fs/cgroup/pids/user.slice");
+	expect_path(v1_cgroups, v1_mounts, "cpu", "/sys/fs/cgroup/cpu,cpuacct");
+	expect_path(v1_cgroups, v1_mounts, "cpuset", NULL);
+	// A controller's name is a whole word.
+	expect_path("1:cpuset:/a\n", v1_mounts, "cpu", NULL);
+	// No version 2 is mounted.
+	expect_path(v1_cgroups, v1_mounts, "", NULL);
+}
+
+static void version_2_has_one_group(void **state) {
+	(void)state;
+	static const char mounts[] =
+		"24 30 0:22 / /proc rw - proc proc rw\n35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+	expect_path("0::/system.slice/trabajos-worker.service\n", mounts, "",
+		"/sys/fs/cgroup/system.slice/trabajos-worker.service");
+	expect_path("0::/\n", mounts, "", "/sys/fs/cgroup");
+	expect_path("0::/\n", mounts, "memory", NULL);
+}
+
+static void a_containers_mount_may_begin_with_its_own_group(void **state) {
+	(void)state;
+	static const char mounts[] = "700 650 0:30 /docker/abc /sys/fs/cgroup/memory ro,nosuid - cgroup cgroup rw,memory\n";
+	expect_path("4:memory:/docker/abc\n", mounts, "memory", "/sys/fs/cgroup/memory");
+	expect_path("4:memory:/docker/abc/inner\n", mounts, "memory", "/sys/fs/cgroup/memory/inner");
+	// With a cgroup namespace the path is seen from the container's own group.
+	expect_path("4:memory:/\n", mounts, "memory", "/sys/fs/cgroup/memory");
+}
+
+static void fields_are_found_at_the_beginning_of_a_line(void **state) {
+	(void)state;
+	static const char text[] = "cache 1\nrss 2\nrss_huge 3\ntotal_rss 4\noom_kill_disable 0\noom_kill 5";
+	assert_int_equal(limits_field(text, "rss"), 2);
+	assert_int_equal(limits_field(text, "oom_kill"), 5);
+	assert_int_equal(limits_field(text, "total"), -1);
+	assert_int_equal(limits_field("", "rss"), -1);
+}
+
+// ---- a real group
+
+static struct limits_group *group;
+static struct limits *limits;
+
+static int open_real(void **state) {
+	(void)state;
+	limits = limits_open();
+	struct error error = {0};
+	if (limits_group_new(limits, &group, &error) != 0) fail_msg("%s", error_text(&error));
+	return 0;
+}
+
+static int close_real(void **state) {
+	(void)state;
+	for (int i = 0; group && i < 500 && limits_group_remove(group) != 0; i++) (void)poll(NULL, 0, 10);
+	group = NULL;
+	limits_close(limits);
+	return 0;
+}
+
+static void join(void) {
+	int joins[LIMITS_GROUPS];
+	size_t count = limits_group_joins(group, joins);
+	for (size_t i = 0; i < count; i++)
+		if (write(joins[i], "0", 1) != 1) _exit(80);
+}
+
+static void a_group_refuses_forks_beyond_its_tasks_and_counts_them(void **state) {
+	(void)state;
+	if (!limits_processes(limits)) {
+		print_message("skipped: %s\n", limits_why(limits));
+		skip();
+	}
+	assert_int_equal(limits_group_set(group, 64 << 20, 4, NULL), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		join();
+		int made = 0;
+		while (made < 50 && fork() != -1) made++;
+		_exit(made < 50 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	int64_t oom_kills, refused;
+	limits_group_hits(group, &oom_kills, &refused);
+	assert_int_equal(oom_kills, 0);
+	assert_true(refused > 0);
+}
+
+static void a_group_kills_whom_its_memory_does_not_suffice_and_counts_them(void **state) {
+	(void)state;
+	if (!limits_memory(limits)) skip();
+	assert_int_equal(limits_group_set(group, 16 << 20, 8, NULL), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		join();
+		volatile char *memory = mem_zalloc(64 << 20);
+		for (size_t i = 0; i < 64 << 20; i += 4096) memory[i] = 1;
+		_exit(0);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	int64_t oom_kills, refused;
+	limits_group_hits(group, &oom_kills, &refused);
+	assert_true(oom_kills > 0);
+}
+
+static void a_group_is_killed_whole_and_then_removed(void **state) {
+	(void)state;
+	if (!limits_kind(limits)) skip();
+	pid_t pid = fork();
+	if (pid == 0) {
+		join();
+		(void)fork();
+		for (;;) (void)pause();
+	}
+	struct limits_usage usage = {0};
+	for (int i = 0; i < 500 && usage.tasks < 2; i++) {
+		limits_group_read(group, 0, &usage);
+		(void)poll(NULL, 0, 10);
+	}
+	assert_int_equal(usage.tasks, 2);
+	assert_int_equal(limits_group_remove(group), -1);
+	assert_false(limits_group_empty(group));
+	limits_group_kill(group, 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void without_groups_the_tree_of_processes_is_counted(void **state) {
+	(void)state;
+	struct limits none = {.memory_at = -1, .processes_at = -1, .prefix = mem_strdup("trabajos-test")};
+	struct limits_group *empty;
+	assert_int_equal(limits_group_new(&none, &empty, NULL), 0);
+	int ready[2];
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)setpgid(0, 0);
+		(void)fork();
+		char *memory = mem_zalloc(20 << 20);
+		memset(memory, 1, 20 << 20);
+		(void)!write(ready[1], "x", 1);
+		for (;;) (void)pause();
+	}
+	char byte;
+	assert_int_equal(read(ready[0], &byte, 1) + read(ready[0], &byte, 1), 2);
+	struct limits_usage usage;
+	limits_group_read(empty, pid, &usage);
+	assert_int_equal(usage.tasks, 2);
+	assert_in_range(usage.memory_bytes, 40 << 20, 80 << 20);
+	limits_group_read(empty, 0, &usage);
+	assert_int_equal(usage.tasks, -1);
+	assert_int_equal(kill(-pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(ready[0]);
+	close(ready[1]);
+	assert_int_equal(limits_group_remove(empty), 0);
+	free(none.prefix);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(version_1_has_a_group_in_each_hierarchy),
+		cmocka_unit_test(version_2_has_one_group),
+		cmocka_unit_test(a_containers_mount_may_begin_with_its_own_group),
+		cmocka_unit_test(fields_are_found_at_the_beginning_of_a_line),
+		cmocka_unit_test_setup_teardown(a_group_refuses_forks_beyond_its_tasks_and_counts_them, open_real, close_real),
+		cmocka_unit_test_setup_teardown(
+			a_group_kills_whom_its_memory_does_not_suffice_and_counts_them, open_real, close_real),
+		cmocka_unit_test_setup_teardown(a_group_is_killed_whole_and_then_removed, open_real, close_real),
+		cmocka_unit_test(without_groups_the_tree_of_processes_is_counted),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,257 @@
+// Limits are kept, and it is said which was met. Each in a box that is really started.
+#include "tests/unit/sandbox_rig.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+static struct rig rig;
+
+// ---- what exceeds
+
+static int attack_anonymous(void) {
+	for (int i = 0;; i++) {
+		char *memory = mmap(NULL, 8 * RIG_MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (memory == MAP_FAILED || i > 1000) return 5;
+		memset(memory, i + 1, 8 * RIG_MB);
+	}
+}
+
+// Spread over processes, none of which is large.
+static int attack_anonymous_tree(void) {
+	for (int i = 0; i < 20; i++) {
+		if (fork() != 0) continue;
+		char *memory = mmap(NULL, 10 * RIG_MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		memset(memory, 1, 10 * RIG_MB);
+		for (;;) (void)pause();
+	}
+	for (;;) (void)pause();
+	return 0;
+}
+
+static int attack_memfd(void) {
+	static char block[1 << 20];
+	for (int i = 0; i < 100; i++) {
+		int fd = (int)syscall(SYS_memfd_create, "x", 0);
+		if (fd < 0) return 6;
+		for (int j = 0; j < 40; j++)
+			if (write(fd, block, sizeof(block)) < 0) return 7;
+	}
+	return 0;
+}
+
+static int attack_threads(void) {
+	int made = 0;
+	for (pthread_t thread; made < 1000 && pthread_create(&thread, NULL, (void *(*)(void *))(uintptr_t)pause, NULL) == 0;
+		made++) {
+	}
+	printf("%d\n", made);
+	return made < 1000 ? 8 : 0;
+}
+
+static int attack_inodes(void) {
+	for (int i = 0; i < 10000000; i++) {
+		char path[32];
+		(void)snprintf(path, sizeof(path), "/tmp/%d", i);
+		int fd = open(path, O_CREAT | O_WRONLY, 0600);
+		if (fd < 0) return 9;
+		close(fd);
+	}
+	return 0;
+}
+
+static const struct attack attacks[] = {
+	{"anonymous", attack_anonymous},
+	{"anonymous-tree", attack_anonymous_tree},
+	{"memfd", attack_memfd},
+	{"threads", attack_threads},
+	{"inodes", attack_inodes},
+};
+
+// ---- tests
+
+static int setup(void **state) {
+	(void)state;
+	rig_open(&rig, SANDBOX_NONE);
+	return 0;
+}
+
+static int teardown(void **state) {
+	(void)state;
+	rig_close(&rig);
+	return 0;
+}
+
+static void too_much_memory_ends_the_job_and_is_attributed(void **state) {
+	(void)state;
+	AUTO_RESULT struct rig_result result;
+	rig_attack(&rig, "anonymous", &result);
+	assert_true(result.report.memory_hit);
+	assert_false(result.report.disk_hit);
+	assert_int_equal(result.report.signal, SIGKILL);
+	assert_in_range(result.report.peak_memory_bytes, 100 * RIG_MB, 400 * RIG_MB);
+}
+
+static void memory_counts_over_all_processes_of_the_job(void **state) {
+	(void)state;
+	AUTO_RESULT struct rig_result result;
+	rig_attack(&rig, "anonymous-tree", &result);
+	assert_true(result.report.memory_hit);
+	assert_int_equal(result.report.signal, SIGKILL);
+}
+
+static void memory_that_no_process_has_mapped_is_bounded(void **state) {
+	(void)state;
+	AUTO_RESULT struct rig_result result;
+	rig_attack(&rig, "memfd", &result);
+	if (limits_memory(rig.sandbox->maker.limits))
+		assert_true(result.report.memory_hit);
+	else
+		assert_int_equal(result.report.exit_code, 6);
+}
+
+static void files_are_not_memory(void **state) {
+	(void)state;
+	rig_require(&rig, SANDBOX_REDUCED);
+	static const char *const argv[] = {"/bin/sh", "-c", "head -c 40000000 /dev/zero >/tmp/x && echo fits", NULL};
+	struct sandbox_limits limits = rig_limits();
+	limits.memory_bytes = 24 * RIG_MB;
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .limits = limits}, &result);
+	assert_string_equal(result.out, "fits\n");
+	assert_false(result.report.memory_hit);
+	assert_false(result.report.disk_hit);
+}
+
+static void a_full_disk_is_the_jobs_own_and_is_attributed(void **state) {
+	(void)state;
+	rig_require(&rig, SANDBOX_REDUCED);
+	AUTO_RESULT struct rig_result result;
+	rig_shell(&rig, "for i in 1 2 3; do head -c 40000000 /dev/zero >/tmp/$i || exit 9; done", &result);
+	assert_int_equal(result.report.exit_code, 9);
+	assert_true(result.report.disk_hit);
+	assert_false(result.report.memory_hit);
+	assert_non_null(strstr(result.err, "No space left"));
+}
+
+static void no_place_that_can_be_written_is_without_bounds(void **state) {
+	(void)state;
+	rig_require(&rig, SANDBOX_REDUCED);
+	AUTO_RESULT struct rig_result result;
+	rig_shell(&rig,
+		"for i in 1 2 3; do head -c 45000000 /dev/zero >/dev/shm/$i; done 2>/dev/null; du -sm /dev/shm | cut -f1; "
+		"find / -xdev -writable -type d 2>/dev/null | grep -v -e ^/proc -e ^/trabajo",
+		&result);
+	assert_string_equal(result.out, "64\n");
+	rig_result_clear(&result);
+	rig_shell(&rig, "head -c 60000000 /dev/zero >big; stat -c %s big", &result);
+	assert_string_equal(result.out, "50331648\n");
+}
+
+static void empty_files_without_end_are_a_full_disk(void **state) {
+	(void)state;
+	rig_require(&rig, SANDBOX_REDUCED);
+	AUTO_RESULT struct rig_result result;
+	rig_attack(&rig, "inodes", &result);
+	assert_true(result.report.disk_hit);
+	assert_int_not_equal(result.report.exit_code, 0);
+}
+
+static void a_fork_bomb_meets_its_limit_and_is_attributed(void **state) {
+	(void)state;
+	static const char *const argv[] = {"/bin/bash", "-c", "bomb() { bomb & bomb; }; bomb; wait", NULL};
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .kill_ms = 1500}, &result);
+	assert_true(result.report.ran);
+	assert_true(result.report.processes_hit);
+	assert_int_equal(rig_count_processes("bomb()"), 0);
+}
+
+static void threads_count_as_processes(void **state) {
+	(void)state;
+	AUTO_RESULT struct rig_result result;
+	rig_attack(&rig, "threads", &result);
+	assert_int_equal(result.report.exit_code, 8);
+	assert_in_range(strtol(result.out, NULL, 10), 8, 32);
+	assert_true(result.report.processes_hit || !limits_processes(rig.sandbox->maker.limits));
+}
+
+static void a_tree_larger_than_the_disk_is_the_jobs_own_fault(void **state) {
+	(void)state;
+	AUTO_FREE char *tree = mem_format("%s/large", rig.dir);
+	assert_int_equal(mkdir(tree, 0755), 0);
+	AUTO_FREE char *file = mem_format("%s/file", tree);
+	AUTO_CLOSE int fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	assert_int_equal(ftruncate(fd, 200 * RIG_MB), 0);
+	static const char *const argv[] = {"/bin/true", NULL};
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .tree = tree}, &result);
+	assert_false(result.report.ran);
+	assert_true(result.report.disk_hit);
+	assert_int_equal(result.report.error.kind, ERROR_INPUT);
+	assert_non_null(strstr(error_text(&result.report.error), "file"));
+}
+
+static void make_deep(const char *tree, int depth) {
+	int folder = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < depth; i++) {
+		assert_int_equal(mkdirat(folder, "d", 0755), 0);
+		int inner = openat(folder, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(folder);
+		folder = inner;
+	}
+	AUTO_CLOSE int file = openat(folder, "bottom", O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	assert_true(file >= 0);
+	close(folder);
+}
+
+static void a_deep_tree_is_copied_and_a_bottomless_one_refused(void **state) {
+	(void)state;
+	AUTO_FREE char *deep = mem_format("%s/deep", rig.dir), *bottomless = mem_format("%s/bottomless", rig.dir);
+	assert_int_equal(mkdir(deep, 0755) | mkdir(bottomless, 0755), 0);
+	make_deep(deep, 390);
+	make_deep(bottomless, 1500);
+	static const char *const argv[] = {"/bin/sh", "-c", "find . -name bottom | wc -l", NULL};
+	AUTO_RESULT struct rig_result fits, refused;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .tree = deep}, &fits);
+	assert_string_equal(fits.out, "1\n");
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .tree = bottomless}, &refused);
+	assert_false(refused.report.ran);
+	assert_int_equal(refused.report.error.kind, ERROR_INPUT);
+}
+
+static void many_files_are_copied_each(void **state) {
+	(void)state;
+	AUTO_FREE char *tree = mem_format("%s/many", rig.dir);
+	assert_int_equal(mkdir(tree, 0755), 0);
+	for (int i = 0; i < 5000; i++) {
+		char name[64];
+		(void)snprintf(name, sizeof(name), "file %d", i);
+		rig_write(tree, name, "content of a file\n", i % 2 ? 0644 : 0755);
+	}
+	static const char *const argv[] = {
+		"/bin/sh", "-c", "find . -type f -size 18c | wc -l; find . -type f -perm 0755 | wc -l", NULL};
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .tree = tree}, &result);
+	assert_string_equal(result.out, "5000\n2500\n");
+	print_message("start with 5000 files: %lld us\n", (long long)result.report.start_us);
+}
+
+int main(int argc, char **argv) {
+	if (argc > 2 && strcmp(argv[1], "attack") == 0) return rig_main_attack(attacks, COUNT_OF(attacks), argv[2]);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(too_much_memory_ends_the_job_and_is_attributed),
+		cmocka_unit_test(memory_counts_over_all_processes_of_the_job),
+		cmocka_unit_test(memory_that_no_process_has_mapped_is_bounded),
+		cmocka_unit_test(files_are_not_memory),
+		cmocka_unit_test(a_full_disk_is_the_jobs_own_and_is_attributed),
+		cmocka_unit_test(no_place_that_can_be_written_is_without_bounds),
+		cmocka_unit_test(empty_files_without_end_are_a_full_disk),
+		cmocka_unit_test(a_fork_bomb_meets_its_limit_and_is_attributed),
+		cmocka_unit_test(threads_count_as_processes),
+		cmocka_unit_test(a_tree_larger_than_the_disk_is_the_jobs_own_fault),
+		cmocka_unit_test(a_deep_tree_is_copied_and_a_bottomless_one_refused),
+		cmocka_unit_test(many_files_are_copied_each),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

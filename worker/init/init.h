@@ -1,0 +1,55 @@
+// The program trabajos-init: started by the worker outside (launch), pid 1 inside (run). It links nothing but the C library,
+// statically, because it is started for every job.
+#pragma once
+
+#include "lib/attr.h"
+#include "worker/init/spec.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// ---- launch.c: the step outside of the box; main of `trabajos-init launch`
+int launch_main(int argc, char **argv);
+
+// ---- run.c: main of `trabajos-init run`
+int run_main(int argc, char **argv);
+
+// ---- supervise.c: from the command's start to its end
+struct command {
+	char **argv, **env;
+	bool bare;          // no pid namespace: the job's processes are looked for
+	int root_fd;        // of the writable layer
+	int64_t files_most; // inodes
+};
+int supervise(const struct command *command);
+
+// ---- copy.c
+struct copy_result {
+	int64_t files, bytes, skipped; // skipped: what is neither file, folder nor symbolic link
+	int number;                    // errno of the failure
+	bool tree;                     // the tree's own fault: too deep, too many, too large
+	char what[512];                // what failed
+};
+struct copy_limits {
+	int64_t files, bytes;
+};
+int copy_tree(int from, int to, const struct copy_limits *limits, struct copy_result *result) MUST_USE;
+
+// ---- clear.c
+int clear_folder(int parent, const char *name) MUST_USE; // removes it with all in it, whatever its depth and modes; -1: errno
+int clear_main(int argc, char **argv);
+
+// ---- offspring.c: without a pid namespace
+void offspring_kill(int signal); // to every descendant of this process that is alive now
+
+// ---- say.c
+void say_open(int fd);
+void say(const char *format, ...) PRINTF(1, 2); // one line; format gives the JSON
+void say_failed(const char *what, int number, bool tree);
+void say_quoted(const char *text, char *quoted, size_t size); // JSON string with its quotes, cut where it does not fit
+int64_t say_now_us(void);                                     // CLOCK_MONOTONIC
+
+// ---- probe.c: main of `trabajos-init probe`
+int probe_main(int argc, char **argv);

@@ -1,0 +1,219 @@
+// Inside the box, as its pid 1 (`run box`), or without one (`run bare FOLDER`, level none): makes the places of the writable
+// layer, says that it is ready, waits for the job, copies the tree, and hands over to supervise().
+//
+// It may wait for a long time: the worker makes boxes ready before it has jobs for them. Nothing of any job is in it until the
+// worker's message comes; a box serves one job and ends with it.
+#include "worker/init/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+static const char default_path[] = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+struct run {
+	bool bare;
+	const char *root; // of the writable layer: SPEC_BOX, or a folder of the worker's
+	int root_fd, repo_fd;
+	struct spec spec;
+	struct command command;
+};
+
+static NORETURN void give_up(const char *what, int number, bool tree) {
+	say_failed(what, number, tree);
+	_exit(71);
+}
+
+static int open_folder(int parent, const char *name) {
+	return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+// ---- before the job is known
+
+static void keep_to_itself(void) {
+	// Nobody of the same uid may open what is this process's in /proc, or trace it.
+	if (prctl(PR_SET_DUMPABLE, 0) != 0) give_up("init: dumpable", errno, false);
+	for (int fd = SPEC_FD_SOCKET; fd <= SPEC_FD_FILTER; fd++) (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+// At level none bubblewrap is not there to do it.
+static void load_filter(void) {
+	static struct sock_filter instructions[4096];
+	size_t length = 0;
+	for (ssize_t part = 1; part > 0 && length < sizeof(instructions);) {
+		part = read(SPEC_FD_FILTER, (char *)instructions + length, sizeof(instructions) - length);
+		if (part < 0) give_up("init: read the system call filter", errno, false);
+		length += (size_t)part;
+	}
+	close(SPEC_FD_FILTER);
+	const struct sock_fprog program = {.len = (unsigned short)(length / sizeof(*instructions)), .filter = instructions};
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) give_up("init: system call filter", errno, false);
+}
+
+static void make_places(struct run *run) {
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} places[] = {{"repo", 0755}, {"home", 0755}, {"tmp", 01777}};
+	run->root_fd = open(run->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (run->root_fd < 0) give_up("init: the writable layer", errno, false);
+	if (run->bare) {
+		int outer = run->root_fd;
+		if (clear_folder(outer, "box") != 0 || mkdirat(outer, "box", 0700) != 0)
+			give_up("init: the job's folder", errno, false);
+		run->root_fd = open_folder(outer, "box");
+		if (run->root_fd < 0) give_up("init: the job's folder", errno, false);
+	}
+	for (size_t i = 0; i < COUNT_OF(places); i++) {
+		if (mkdirat(run->root_fd, places[i].name, 0700) != 0 ||
+			fchmodat(run->root_fd, places[i].name, places[i].mode, 0) != 0)
+			give_up("init: the job's folders", errno, false);
+	}
+	run->repo_fd = open_folder(run->root_fd, "repo");
+	if (run->repo_fd < 0) give_up("init: the job's folder", errno, false);
+}
+
+// ---- the job
+
+// Blocks until the worker's message is there; its end means that there will be none.
+static void receive(int *spec_fd, int *tree_fd) {
+	char letter = 0;
+	union {
+		char room[CMSG_SPACE(2 * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec data = {.iov_base = &letter, .iov_len = 1};
+	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t length;
+	do length = recvmsg(SPEC_FD_SOCKET, &message, MSG_CMSG_CLOEXEC);
+	while (length < 0 && errno == EINTR);
+	if (length <= 0 || letter != 'J') _exit(0);
+	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+		give_up("init: the job's message", EPROTO, false);
+	int descriptors[2];
+	memcpy(descriptors, CMSG_DATA(header), sizeof(descriptors));
+	*spec_fd = descriptors[0];
+	*tree_fd = descriptors[1];
+}
+
+static char **strings(char **text, const char *end, uint32_t count, uint32_t more) {
+	char **list = calloc((size_t)count + more + 1, sizeof(*list));
+	if (!list) give_up("init: memory", ENOMEM, false);
+	for (uint32_t i = 0; i < count; i++) {
+		char *stop = memchr(*text, 0, (size_t)(end - *text));
+		if (!stop) give_up("init: the job's specification", EPROTO, false);
+		list[i] = *text;
+		*text = stop + 1;
+	}
+	return list;
+}
+
+static void read_spec(struct run *run, int fd) {
+	struct stat info;
+	if (fstat(fd, &info) != 0) give_up("init: the job's specification", errno, false);
+	size_t size = (size_t)info.st_size;
+	if (size < sizeof(struct spec) || size > SPEC_BYTES_MAX) give_up("init: the job's specification", EPROTO, false);
+	// Private: the strings may be written to, and the descriptor goes.
+	char *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED) give_up("init: the job's specification", errno, false);
+	close(fd);
+	memcpy(&run->spec, data, sizeof(run->spec));
+	const struct spec *spec = &run->spec;
+	if (spec->magic != SPEC_MAGIC || spec->argc == 0 || spec->text_bytes != size - sizeof(*spec) ||
+		spec->argc > spec->text_bytes || spec->envc > spec->text_bytes)
+		give_up("init: the job's specification", EPROTO, false);
+	char *text = data + sizeof(*spec);
+	run->command.argv = strings(&text, data + size, spec->argc, 0);
+	run->command.env = strings(&text, data + size, spec->envc, 3);
+}
+
+static const char *lookup(char *const *env, const char *name) {
+	size_t length = strlen(name);
+	for (; *env; env++)
+		if (strncmp(*env, name, length) == 0 && (*env)[length] == '=') return *env + length + 1;
+	return NULL;
+}
+
+static void add_default(struct run *run, const char *name, const char *value) {
+	if (lookup(run->command.env, name)) return;
+	char *pair = NULL;
+	if (asprintf(&pair, "%s=%s", name, value) < 0) give_up("init: memory", ENOMEM, false);
+	run->command.env[run->spec.envc++] = pair;
+}
+
+static void complete_environment(struct run *run) {
+	char place[512];
+	const char *inner = run->bare ? "/box" : "";
+	(void)snprintf(place, sizeof(place), "%s%s/home", run->root, inner);
+	add_default(run, "HOME", place);
+	add_default(run, "PATH", default_path);
+	(void)snprintf(place, sizeof(place), "%s%s/tmp", run->root, inner);
+	if (run->bare) add_default(run, "TMPDIR", place);
+	// The command is looked for as the job would look for it.
+	if (clearenv() != 0 || setenv("PATH", lookup(run->command.env, "PATH"), 1) != 0) give_up("init: memory", ENOMEM, false);
+}
+
+static void limit(__rlimit_resource_t which, int64_t most) {
+	if (most <= 0) return;
+	struct rlimit now;
+	if (getrlimit(which, &now) != 0) give_up("init: limits", errno, false);
+	rlim_t wanted = (rlim_t)most < now.rlim_max ? (rlim_t)most : now.rlim_max;
+	now = (struct rlimit){.rlim_cur = wanted, .rlim_max = wanted};
+	if (setrlimit(which, &now) != 0) give_up("init: limits", errno, false);
+}
+
+static void copy_in(struct run *run, int tree_fd) {
+	const struct copy_limits limits = {.files = run->spec.files_most, .bytes = run->spec.disk_bytes};
+	struct copy_result result;
+	if (copy_tree(tree_fd, run->repo_fd, &limits, &result) != 0) give_up(result.what, result.number, result.tree);
+	say("{\"event\":\"copied\",\"files\":%lld,\"bytes\":%lld,\"skipped\":%lld}", (long long)result.files,
+		(long long)result.bytes, (long long)result.skipped);
+}
+
+// `tree_fd` stands outside of the box: the copy takes it over, and with its end nothing of the outside is open any more.
+static void prepare(struct run *run) {
+	int spec_fd = -1, tree_fd = -1;
+	receive(&spec_fd, &tree_fd);
+	read_spec(run, spec_fd);
+	complete_environment(run);
+	copy_in(run, tree_fd);
+	if (fchdir(run->repo_fd) != 0) give_up("init: the job's folder", errno, false);
+	close(run->repo_fd);
+	limit(RLIMIT_FSIZE, run->spec.file_bytes);
+	limit(RLIMIT_NOFILE, run->spec.open_files);
+	limit(RLIMIT_NPROC, run->spec.processes);
+}
+
+int run_main(int argc, char **argv) {
+	struct run run = {.root = SPEC_BOX};
+	if (argc == 2 && strcmp(argv[0], "bare") == 0)
+		run = (struct run){.root = argv[1], .bare = true};
+	else if (argc != 1 || strcmp(argv[0], "box") != 0)
+		return 64;
+	say_open(SPEC_FD_SOCKET);
+	(void)umask(022);
+	keep_to_itself();
+	if (run.bare) {
+		if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) give_up("init: reaper", errno, false);
+		load_filter();
+	}
+	make_places(&run);
+	say("{\"event\":\"ready\"}");
+	prepare(&run);
+	run.command.bare = run.bare;
+	run.command.root_fd = run.root_fd;
+	run.command.files_most = run.spec.files_most;
+	int code = supervise(&run.command);
+	if (run.bare) {
+		AUTO_CLOSE int outer = open(run.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (outer >= 0) (void)!clear_folder(outer, "box");
+	}
+	return code;
+}

@@ -1,0 +1,41 @@
+// What the worker and trabajos-init, the program inside the box, say to each other. Both come from the same build.
+//
+// The box has one stream socket to the worker. The worker sends one message with the job ('J', and with it as SCM_RIGHTS a
+// memfd with the specification and a descriptor of the tree's folder), and later perhaps a 'T' (SIGTERM to all of the job) or
+// a 'K' (SIGKILL). The end of the stream means that the worker is gone: the box ends. The box sends lines of JSON:
+//
+//   {"event":"ready"}                                      the box is made and waits for its job
+//   {"event":"copied","files":n,"bytes":n,"skipped":n}     the tree stands in the writable layer
+//   {"event":"started","at_us":n}                          the command was executed
+//   {"event":"refused","errno":n,"what":"npm"}             the command could not be executed: the job's own fault
+//   {"event":"failed","errno":n,"what":"copy: a/b","tree":true|false}   the box could not go on; tree: the tree's fault
+//   {"event":"ended","status":wait status,"at_us":n,"user_us":n,"kernel_us":n,"maxrss_kb":n,"disk_full":true|false}
+//
+// Whatever else arrives are complaints of bubblewrap, whose standard error is the same socket.
+#pragma once
+
+#include <stdint.h>
+
+// The box's descriptors.
+#define SPEC_FD_SOCKET 3
+#define SPEC_FD_OUT    4
+#define SPEC_FD_ERR    5
+#define SPEC_FD_FILTER 6
+
+#define SPEC_MAGIC     0x54524231U // "TRB1"
+#define SPEC_BYTES_MAX (8 << 20)
+#define SPEC_LINE_MAX  4096
+
+// The writable file system of the box, and the places in it.
+#define SPEC_BOX  "/trabajo"
+#define SPEC_INIT "/trabajos-init" // in the box's read-only root
+
+struct spec {
+	uint32_t magic;
+	uint32_t argc, envc;
+	uint32_t text_bytes;            // argc + envc strings, each with its NUL, follow
+	int64_t processes;              // RLIMIT_NPROC; 0: leave it
+	int64_t file_bytes, open_files; // RLIMIT_FSIZE, RLIMIT_NOFILE
+	int64_t files_most;             // inodes in the writable layer, the tree's included
+	int64_t disk_bytes;             // of the tree's copy at most; 0: the file system has its own limit
+};

@@ -1,0 +1,47 @@
+// Limits over a whole box: a control group (version 1 or 2) where the machine gives one, and what is read from it or, without
+// one, summed up over the tree of processes.
+//
+// Groups are made below the worker's own, one a box, and carry the worker's process id, start time and pid namespace in their
+// names, so that a later worker can remove those of one that was killed.
+#pragma once
+
+#include "lib/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define LIMITS_GROUPS 3 // folders of a group at most: memory, pids, cpu in version 1; one in version 2
+
+struct limits;
+// Never fails: where no group can be made, limits_kind says so and limits_why why.
+struct limits *limits_open(void) MUST_USE;
+void limits_close(struct limits *limits);
+const char *limits_kind(const struct limits *limits); // "v1", "v2", NULL
+bool limits_memory(const struct limits *limits);      // whether a group bounds memory, processes
+bool limits_processes(const struct limits *limits);
+const char *limits_why(const struct limits *limits); // what is missing and how to get it; NULL: nothing
+
+struct limits_group;
+// An empty group without bounds yet. Without control groups: a group of no folders, whose functions do nothing.
+int limits_group_new(struct limits *limits, struct limits_group **group, struct error *error) MUST_USE;
+// Descriptors of its cgroup.procs files (close-on-exec), for the process that writes "0" to each to join; the group's own.
+size_t limits_group_joins(const struct limits_group *group, int descriptors[LIMITS_GROUPS]);
+// wall_bytes: memory and file pages together, swap included; tasks: processes and threads.
+int limits_group_set(struct limits_group *group, int64_t wall_bytes, int64_t tasks, struct error *error) MUST_USE;
+
+struct limits_usage {
+	int64_t memory_bytes; // anonymous memory; -1: unknown
+	int64_t tasks;        // processes and threads; -1: unknown
+};
+// tree: the box's pid 1 seen from here, for what no group counts; 0: not known yet.
+void limits_group_read(const struct limits_group *group, pid_t tree, struct limits_usage *usage);
+// So far: processes that the kernel killed for memory, forks that it refused. 0 where no group counts them.
+void limits_group_hits(const struct limits_group *group, int64_t *oom_kills, int64_t *refused_forks);
+// Kills all that is in it, and all below `tree` (0: nothing) but itself. New ones may have come meanwhile: repeat until
+// limits_group_empty.
+void limits_group_kill(const struct limits_group *group, pid_t tree);
+bool limits_group_empty(const struct limits_group *group); // true where there are no control groups
+// 0: gone and freed; -1: something still lives in it, try again.
+int limits_group_remove(struct limits_group *group) MUST_USE;
+void limits_group_abandon(struct limits_group *group); // frees it, and leaves the folders to a later worker

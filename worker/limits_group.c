@@ -1,0 +1,249 @@
+// One box's group: made, bounded, read, killed, removed. And the sampler for what no group counts: the tree of processes below
+// the box's pid 1, which is complete, because orphans of a pid namespace become its children.
+#include "lib/mem.h"
+#include "worker/limits_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+struct limits_group {
+	struct limits *limits;
+	char *name;
+	int folders[LIMITS_GROUPS], joins[LIMITS_GROUPS];
+};
+
+// ---- the group
+
+static void free_group(struct limits_group *group) {
+	for (size_t i = 0; i < LIMITS_GROUPS; i++) {
+		if (group->folders[i] >= 0) close(group->folders[i]);
+		if (group->joins[i] >= 0) close(group->joins[i]);
+	}
+	free(group->name);
+	free(group);
+}
+
+static int make_folders(struct limits_group *group) {
+	struct limits *limits = group->limits;
+	for (size_t i = 0; i < limits->count; i++) {
+		if (mkdirat(limits->own[i], group->name, 0755) != 0) return -1;
+		group->folders[i] = openat(limits->own[i], group->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (group->folders[i] < 0) return -1;
+		group->joins[i] = openat(group->folders[i], "cgroup.procs", O_WRONLY | O_CLOEXEC);
+		if (group->joins[i] < 0) return -1;
+	}
+	return 0;
+}
+
+int limits_group_new(struct limits *limits, struct limits_group **group, struct error *error) {
+	struct limits_group *made = mem_zalloc(sizeof(*made));
+	made->limits = limits;
+	made->name = mem_format("%s-%lu", limits->prefix, ++limits->made);
+	for (size_t i = 0; i < LIMITS_GROUPS; i++) made->folders[i] = made->joins[i] = -1;
+	if (make_folders(made) != 0) {
+		(void)error_set_errno(error, ERROR_INTERNAL, errno, "limits: make control group %s", made->name);
+		if (limits_group_remove(made) != 0) limits_group_abandon(made);
+		return -1;
+	}
+	*group = made;
+	return 0;
+}
+
+size_t limits_group_joins(const struct limits_group *group, int descriptors[LIMITS_GROUPS]) {
+	for (size_t i = 0; i < group->limits->count; i++) descriptors[i] = group->joins[i];
+	return group->limits->count;
+}
+
+static int set_number(int folder, const char *name, int64_t number) {
+	char text[32];
+	(void)snprintf(text, sizeof(text), "%" PRId64, number);
+	return limits_write(folder, name, text);
+}
+
+// Swap: not every kernel accounts for it; where it does, the job gets none.
+static int set_memory(const struct limits *limits, int folder, int64_t wall_bytes) {
+	if (limits->version == 2) {
+		(void)!limits_write(folder, "memory.swap.max", "0");
+		return set_number(folder, "memory.max", wall_bytes);
+	}
+	if (set_number(folder, "memory.limit_in_bytes", wall_bytes) != 0) return -1;
+	(void)!set_number(folder, "memory.memsw.limit_in_bytes", wall_bytes);
+	return 0;
+}
+
+int limits_group_set(struct limits_group *group, int64_t wall_bytes, int64_t tasks, struct error *error) {
+	const struct limits *limits = group->limits;
+	if (limits->memory && set_memory(limits, group->folders[limits->memory_at], wall_bytes) != 0)
+		return error_set_errno(error, ERROR_INTERNAL, errno, "limits: memory of %s", group->name);
+	if (limits->processes && set_number(group->folders[limits->processes_at], "pids.max", tasks) != 0)
+		return error_set_errno(error, ERROR_INTERNAL, errno, "limits: processes of %s", group->name);
+	return 0;
+}
+
+int limits_group_remove(struct limits_group *group) {
+	bool left = false;
+	for (size_t i = 0; i < group->limits->count; i++)
+		if (unlinkat(group->limits->own[i], group->name, AT_REMOVEDIR) != 0 && errno != ENOENT) left = true;
+	if (left) return -1;
+	free_group(group);
+	return 0;
+}
+
+void limits_group_abandon(struct limits_group *group) {
+	if (group) free_group(group);
+}
+
+// ---- what the group counts
+
+static void read_group(const struct limits_group *group, struct limits_usage *usage) {
+	const struct limits *limits = group->limits;
+	char text[8192];
+	if (limits->memory && limits_read(group->folders[limits->memory_at], "memory.stat", text, sizeof(text)) > 0)
+		usage->memory_bytes = limits_field(text, limits->version == 2 ? "anon" : "rss");
+	if (limits->processes && limits_read(group->folders[limits->processes_at], "pids.current", text, sizeof(text)) > 0)
+		usage->tasks = strtoll(text, NULL, 10);
+}
+
+static int64_t read_count(int folder, const char *file, const char *name) {
+	char text[1024];
+	if (limits_read(folder, file, text, sizeof(text)) <= 0) return 0;
+	int64_t count = limits_field(text, name);
+	return count < 0 ? 0 : count;
+}
+
+void limits_group_hits(const struct limits_group *group, int64_t *oom_kills, int64_t *refused_forks) {
+	const struct limits *limits = group->limits;
+	*oom_kills = *refused_forks = 0;
+	const char *memory = limits->version == 2 ? "memory.events" : "memory.oom_control";
+	if (limits->memory) *oom_kills = read_count(group->folders[limits->memory_at], memory, "oom_kill");
+	if (limits->processes) *refused_forks = read_count(group->folders[limits->processes_at], "pids.events", "max");
+}
+
+// ---- what the tree of processes shows
+
+struct process {
+	pid_t pid, parent;
+	int64_t tasks;
+	bool inside;
+};
+
+// "pid (name) state ppid …"; the 20th field is the number of threads. The name may hold anything.
+static bool read_process(int proc, const char *pid, struct process *process) {
+	char path[64], text[1024];
+	(void)snprintf(path, sizeof(path), "%s/stat", pid);
+	if (limits_read(proc, path, text, sizeof(text)) <= 0) return false;
+	const char *at = strrchr(text, ')');
+	if (!at || strlen(at) < 4) return false;
+	process->pid = (pid_t)strtol(pid, NULL, 10);
+	process->parent = (pid_t)strtol(at + 4, NULL, 10);
+	for (int field = 2; at && field < 20; field++) at = strchr(at + 1, ' ');
+	process->tasks = at ? strtoll(at + 1, NULL, 10) : 1;
+	return true;
+}
+
+static struct process *read_processes(int proc, size_t *count) {
+	struct process *list = NULL;
+	size_t room = 0;
+	*count = 0;
+	int copy = openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *folder = copy < 0 ? NULL : fdopendir(copy);
+	if (!folder) return NULL;
+	for (struct dirent *entry; (entry = readdir(folder));) {
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
+		if (*count == room) list = mem_resize(list, room = room ? room * 2 : 256, sizeof(*list));
+		list[*count] = (struct process){0};
+		if (read_process(proc, entry->d_name, &list[*count])) (*count)++;
+	}
+	closedir(folder);
+	return list;
+}
+
+static int by_pid(const void *a, const void *b) {
+	pid_t x = ((const struct process *)a)->pid, y = ((const struct process *)b)->pid;
+	return (x > y) - (x < y);
+}
+
+static void mark_inside(struct process *list, size_t count, pid_t root) {
+	qsort(list, count, sizeof(*list), by_pid);
+	for (bool more = true; more;) {
+		more = false;
+		for (size_t i = 0; i < count; i++) {
+			if (list[i].inside) continue;
+			const struct process key = {.pid = list[i].parent};
+			const struct process *parent = bsearch(&key, list, count, sizeof(key), by_pid);
+			list[i].inside = list[i].pid == root || (parent && parent->inside);
+			more = more || list[i].inside;
+		}
+	}
+}
+
+// Anonymous memory of all, and shared memory once, by the process that has most of it mapped: summed up, a segment that a
+// hundred processes share would count a hundred times.
+static int64_t read_memory(int proc, const struct process *list, size_t count) {
+	int64_t anonymous = 0, shared = 0;
+	for (size_t i = 0; i < count; i++) {
+		char path[64], text[4096];
+		if (!list[i].inside) continue;
+		(void)snprintf(path, sizeof(path), "%d/status", (int)list[i].pid);
+		if (limits_read(proc, path, text, sizeof(text)) <= 0) continue;
+		const char *anon = strstr(text, "\nRssAnon:"), *shmem = strstr(text, "\nRssShmem:");
+		if (anon) anonymous += strtoll(anon + strlen("\nRssAnon:"), NULL, 10) * 1024;
+		int64_t mapped = shmem ? strtoll(shmem + strlen("\nRssShmem:"), NULL, 10) * 1024 : 0;
+		if (mapped > shared) shared = mapped;
+	}
+	return anonymous + shared;
+}
+
+static void read_tree(const struct limits *limits, pid_t root, struct limits_usage *usage) {
+	AUTO_CLOSE int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0) return;
+	size_t count;
+	AUTO_FREE struct process *list = read_processes(proc, &count);
+	if (!list) return;
+	mark_inside(list, count, root);
+	if (!limits->memory) usage->memory_bytes = read_memory(proc, list, count);
+	if (limits->processes) return;
+	usage->tasks = 0;
+	for (size_t i = 0; i < count; i++) usage->tasks += list[i].inside ? list[i].tasks : 0;
+}
+
+void limits_group_read(const struct limits_group *group, pid_t tree, struct limits_usage *usage) {
+	*usage = (struct limits_usage){.memory_bytes = -1, .tasks = -1};
+	read_group(group, usage);
+	if (tree > 0 && !(group->limits->memory && group->limits->processes)) read_tree(group->limits, tree, usage);
+}
+
+// ---- the end
+
+static void kill_members(const struct limits_group *group) {
+	if (group->limits->version == 2 && limits_write(group->folders[0], "cgroup.kill", "1") == 0) return;
+	int fd = openat(group->folders[0], "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	AUTO_FCLOSE FILE *members = fd < 0 ? NULL : fdopen(fd, "r");
+	int pid;
+	while (members && fscanf(members, "%d", &pid) == 1)
+		if (pid > 1) (void)kill(pid, SIGKILL);
+}
+
+static void kill_below(pid_t root) {
+	AUTO_CLOSE int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0) return;
+	size_t count;
+	AUTO_FREE struct process *list = read_processes(proc, &count);
+	if (!list) return;
+	mark_inside(list, count, root);
+	for (size_t i = 0; i < count; i++)
+		if (list[i].inside && list[i].pid != root) (void)kill(list[i].pid, SIGKILL);
+}
+
+void limits_group_kill(const struct limits_group *group, pid_t tree) {
+	if (tree > 0) kill_below(tree);
+	if (group->limits->count > 0) kill_members(group);
+}
+
+bool limits_group_empty(const struct limits_group *group) {
+	char text[16];
+	return group->limits->count == 0 || limits_read(group->folders[0], "cgroup.procs", text, sizeof(text)) <= 0;
+}

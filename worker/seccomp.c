@@ -1,0 +1,157 @@
+// Arguments that the kernel takes as 32 bits are compared as 32 bits: a comparison of the whole register is passed by garbage
+// in its upper half (CVE-2019-10063).
+#include "worker/seccomp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
+// By name: one that this libseccomp does not know has no number, and is left out.
+static const char *const refused[] = {
+	// mounts and roots
+	"mount", "umount", "umount2", "pivot_root", "chroot", "open_tree", "open_tree_attr", "move_mount", "fsopen", "fsconfig",
+	"fsmount", "fspick", "mount_setattr",
+	// namespaces; clone and unshare by their flags
+	"setns",
+	// other processes
+	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
+	"move_pages", "migrate_pages",
+	// large and young parts of the kernel
+	"bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key",
+	"request_key", "fanotify_init", "fanotify_mark", "memfd_secret", "lookup_dcookie", "nfsservctl", "uselib", "vmsplice",
+	"modify_ldt", "vm86", "vm86old", "iopl", "ioperm",
+	// files by handle pass every folder's rights
+	"open_by_handle_at",
+	// the machine
+	"kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "create_module", "get_kernel_syms",
+	"query_module", "reboot", "swapon", "swapoff", "acct", "settimeofday", "stime", "clock_settime", "clock_settime64",
+	"clock_adjtime", "clock_adjtime64", "adjtimex", "sethostname", "setdomainname", "quotactl", "quotactl_fd", "syslog",
+	"vhangup", "_sysctl", "sysfs", "bdflush", "ustat"};
+
+// Those that programs fall back from when they do not exist. io_setup: the number of contexts is one for the whole machine.
+static const char *const missing[] = {"clone3", "io_setup", "statmount", "listmount"};
+
+static const char *const holding_memory[] = {"memfd_create", "shmget"};
+
+// Families that a job may open; netlink only for the list of interfaces (getifaddrs).
+#define FAMILY_LAST AF_NETLINK
+static const int families_refused[] = {3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15};
+
+static const uint64_t namespace_flags[] = {
+	CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP};
+
+static int add(
+	scmp_filter_ctx filter, uint32_t action, const char *name, unsigned count, const struct scmp_arg_cmp *arguments) {
+	int number = seccomp_syscall_resolve_name(name);
+	if (number == __NR_SCMP_ERROR) return 0;
+	int result = seccomp_rule_add_array(filter, action, number, count, arguments);
+	// A call that this architecture never had.
+	return result == -EDOM || result == -EACCES ? 0 : result;
+}
+
+static int add_names(scmp_filter_ctx filter, int number, const char *const *names, size_t count) {
+	int result = 0;
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = add(filter, SCMP_ACT_ERRNO((uint32_t)number), names[i], 0, NULL);
+	return result;
+}
+
+static int add_namespaces(scmp_filter_ctx filter) {
+	int result = 0;
+	for (size_t i = 0; i < COUNT_OF(namespace_flags) && result == 0; i++) {
+		const struct scmp_arg_cmp flag = SCMP_A0(SCMP_CMP_MASKED_EQ, namespace_flags[i], namespace_flags[i]);
+		result = add(filter, SCMP_ACT_ERRNO(EPERM), "clone", 1, &flag);
+		if (result == 0) result = add(filter, SCMP_ACT_ERRNO(EPERM), "unshare", 1, &flag);
+	}
+	// In clone(2) this bit is part of the exit signal.
+	const struct scmp_arg_cmp time = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWTIME, CLONE_NEWTIME);
+	return result ? result : add(filter, SCMP_ACT_ERRNO(EPERM), "unshare", 1, &time);
+}
+
+// Bits above the lower 32 make the number larger than FAMILY_LAST, so that they are refused by the first rule.
+static int add_sockets(scmp_filter_ctx filter) {
+	const struct scmp_arg_cmp beyond = SCMP_A0(SCMP_CMP_GT, FAMILY_LAST, 0);
+	int result = add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 1, &beyond);
+	for (size_t i = 0; i < COUNT_OF(families_refused) && result == 0; i++) {
+		const struct scmp_arg_cmp family = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families_refused[i], 0);
+		result = add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 1, &family);
+	}
+	const struct scmp_arg_cmp pair = SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0);
+	if (result == 0) result = add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socketpair", 1, &pair);
+	const struct scmp_arg_cmp netlink[] = {
+		SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0), SCMP_A2(SCMP_CMP_NE, 0 /* NETLINK_ROUTE */, 0)};
+	return result ? result : add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", COUNT_OF(netlink), netlink);
+}
+
+// Putting characters into a terminal's input: a way out where the job has a terminal of somebody else.
+static int add_terminals(scmp_filter_ctx filter) {
+	static const uint64_t requests[] = {TIOCSTI, TIOCLINUX};
+	int result = 0;
+	for (size_t i = 0; i < COUNT_OF(requests) && result == 0; i++) {
+		const struct scmp_arg_cmp request = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffU, requests[i]);
+		result = add(filter, SCMP_ACT_ERRNO(EPERM), "ioctl", 1, &request);
+	}
+	return result;
+}
+
+static int add_architectures(scmp_filter_ctx filter) {
+	int result = 0;
+	switch (seccomp_arch_native()) {
+	case SCMP_ARCH_X86_64:
+		result = seccomp_arch_add(filter, SCMP_ARCH_X86);
+		if (result == 0) result = seccomp_arch_add(filter, SCMP_ARCH_X32);
+		break;
+	case SCMP_ARCH_AARCH64:
+		result = seccomp_arch_add(filter, SCMP_ARCH_ARM);
+		break;
+	default:
+		break;
+	}
+	return result == -EEXIST ? 0 : result;
+}
+
+static int add_all(scmp_filter_ctx filter, bool uncharged_memory_refused) {
+	int result = add_architectures(filter);
+	if (result == 0) result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (result == 0) result = add_names(filter, EPERM, refused, COUNT_OF(refused));
+	if (result == 0) result = add_names(filter, ENOSYS, missing, COUNT_OF(missing));
+	if (result == 0 && uncharged_memory_refused)
+		result = add_names(filter, ENOSYS, holding_memory, COUNT_OF(holding_memory));
+	if (result == 0) result = add_namespaces(filter);
+	if (result == 0) result = add_sockets(filter);
+	if (result == 0) result = add_terminals(filter);
+	// A binary tree over the numbers instead of a list: each system call of a job passes here.
+	if (result == 0) (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	return result;
+}
+
+static int export(scmp_filter_ctx filter, int *fd, struct error *error) {
+	AUTO_CLOSE int file = memfd_create("trabajos-seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (file < 0) return error_set_errno(error, ERROR_INTERNAL, errno, "seccomp: memfd");
+	int result = seccomp_export_bpf(filter, file);
+	if (result != 0) return error_set_errno(error, ERROR_INTERNAL, -result, "seccomp: export");
+	if (fcntl(file, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+		return error_set_errno(error, ERROR_INTERNAL, errno, "seccomp: seal");
+	*fd = steal_fd(&file);
+	return 0;
+}
+
+int seccomp_make(bool uncharged_memory_refused, int *fd, struct error *error) {
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	if (!filter) return error_set(error, ERROR_INTERNAL, "seccomp: no memory");
+	int result = add_all(filter, uncharged_memory_refused);
+	if (result == 0)
+		result = export(filter, fd, error);
+	else
+		(void)error_set_errno(error, ERROR_INTERNAL, -result, "seccomp: rules");
+	seccomp_release(filter);
+	return result == 0 ? 0 : -1;
+}
