@@ -1,0 +1,116 @@
+#include "worker/claim.h"
+
+#include "lib/lifecycle.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/metrics.h"
+#include "worker/job.h"
+#include "worker/lease.h"
+#include "worker/statements.h"
+
+#define POLL_MS              1000
+#define CONTENDED_MS         5
+#define STATEMENT_TIMEOUT_MS 15000
+
+struct claimer {
+	struct worker *worker;
+	struct loop_timer *timer;
+	bool under_way;
+	bool again;         // asked for while one was under way
+	unsigned contended; // claims in a row that found candidates, but all of them locked by others
+};
+
+static struct metric claimed_jobs = {
+	.name = "trabajos_claimed_total", .help = "jobs that this worker claimed", .type = METRIC_COUNTER};
+static struct metric claims = {
+	.name = "trabajos_claims_total", .help = "claim statements that this worker ran", .type = METRIC_COUNTER};
+
+static void claim(struct claimer *claimer);
+
+static void arm_poll(struct claimer *claimer) {
+	loop_timer_set(claimer->timer, lifecycle_jitter_ms(POLL_MS));
+}
+
+static size_t take(struct claimer *claimer, const struct db_result *result) {
+	size_t taken = 0;
+	for (size_t row = 0; row < db_rows(result); row++) {
+		if (!db_get(result, row, 1)) continue;
+		job_start(claimer->worker, result, row);
+		taken++;
+	}
+	metric_add(&claimed_jobs, (int64_t)taken);
+	return taken;
+}
+
+static void answered(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	struct claimer *claimer = arg;
+	claimer->under_way = false;
+	if (claimer->worker->phase != WORKER_SERVING) {
+		// Asked to stop meanwhile: nobody starts what was claimed, and nothing claims any more.
+		if (status == DB_OK && claimer->worker->phase == WORKER_DRAINING)
+			lease_give_back_strays(claimer->worker->lease);
+		return;
+	}
+	if (status != DB_OK) {
+		// Lost on the way: what was claimed without our knowing is given back at the next connect (lease.c).
+		if (status == DB_FAILED) log_error(log_m("cannot claim"), log_e(error));
+		loop_timer_set(claimer->timer, status == DB_RETRY ? CONTENDED_MS : lifecycle_jitter_ms(POLL_MS));
+		return;
+	}
+	size_t candidates = db_rows(result) > 0 ? (size_t)db_get_int(result, 0, 0) : 0;
+	size_t taken = take(claimer, result);
+	if (taken > 0) claimer->contended = 0;
+	if (claimer->again) {
+		claim(claimer);
+	} else if (candidates > taken && worker_free_slots(claimer->worker) > 0) {
+		loop_timer_set(claimer->timer, lifecycle_backoff_ms(claimer->contended++, CONTENDED_MS, POLL_MS));
+	} else {
+		arm_poll(claimer);
+	}
+}
+
+static bool may_claim(const struct worker *worker) {
+	return worker->phase == WORKER_SERVING && !worker->drained_by_ledger && worker_free_slots(worker) > 0 &&
+	       !worker_resting(worker) && db_session_ready(worker->ledger);
+}
+
+static void claim(struct claimer *claimer) {
+	struct worker *worker = claimer->worker;
+	claimer->again = claimer->under_way;
+	if (claimer->under_way) return;
+	if (!may_claim(worker)) {
+		arm_poll(claimer);
+		return;
+	}
+	struct db_params *params = db_params_new();
+	db_text(params, worker->id);
+	db_int(params, worker_free_slots(worker));
+	db_int(params, worker->config.lease_s);
+	claimer->under_way = true;
+	metric_add(&claims, 1);
+	db_run(worker->ledger, &worker_claim, params, 0, STATEMENT_TIMEOUT_MS, answered, claimer);
+}
+
+static void due(void *arg) {
+	claim(arg);
+}
+
+void claim_soon(struct claimer *claimer) {
+	claim(claimer);
+}
+
+void claimer_free(struct claimer *claimer) {
+	if (!claimer) return;
+	loop_timer_free(claimer->timer);
+	free(claimer);
+}
+
+struct claimer *claimer_new(struct worker *worker) {
+	metrics_register(&claimed_jobs);
+	metrics_register(&claims);
+	struct claimer *claimer = mem_zalloc(sizeof(*claimer));
+	claimer->worker = worker;
+	claimer->timer = loop_timer_new(worker->loop, due, claimer);
+	arm_poll(claimer);
+	return claimer;
+}

@@ -1,0 +1,21 @@
+// What is kept of an attempt beside its outcome (column attempts.detail): plan, commit, limits, isolation, figures, times.
+#pragma once
+
+#include "worker/fetch.h"
+#include "worker/sandbox.h"
+
+#include <stdint.h>
+
+struct detail {
+	json_t *json;
+	int64_t execution_us; // fetch and run
+	int64_t output_bytes, output_kept;
+	int64_t fetch_us, start_us, run_us; // -1: did not come to that
+};
+
+void detail_init(struct detail *detail, const struct sandbox *sandbox);
+void detail_clear(struct detail *detail);
+void detail_fetched(struct detail *detail, const struct fetch_result *fetched, int64_t fetch_us);
+void detail_limits(struct detail *detail, const struct sandbox_limits *limits, int64_t timeout_ms);
+void detail_report(struct detail *detail, const struct sandbox_report *report);
+char *detail_write(const struct detail *detail) MUST_USE; // JSON text, owned by the caller

@@ -1,0 +1,468 @@
+#include "worker/job.h"
+
+#include "lib/lifecycle.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/metrics.h"
+#include "lib/trabajo.h"
+#include "worker/detail.h"
+#include "worker/environment.h"
+#include "worker/output.h"
+#include "worker/statements.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#define FLUSH_MS             150
+#define OUTPUT_FLOOD         64 // times JOB_OUTPUT_KB: a job that prints more is ended
+#define WAIT_FOREVER_MS      ((int64_t)365 * 86400000)
+#define STATEMENT_TIMEOUT_MS 15000
+#define AGAIN_FIRST_MS       200
+#define AGAIN_MOST_MS        10000
+#define REFUSALS_MOST        3 // then the result is written without output and detail
+
+enum job_state { JOB_FETCHING, JOB_RUNNING, JOB_FINISHING };
+
+struct job {
+	struct worker *worker;
+	int slot;
+	enum job_state state;
+	enum job_stop stop;
+	// as claimed
+	char key[37];
+	char *usuario, *url, *ref;
+	json_t *spec;
+	int64_t attempt, timeout_s, retries, posted_ms, platform_failures, user_failures;
+	// of this attempt
+	struct fetch_run *fetch;
+	struct fetch_result fetched;
+	struct sandbox_run *run;
+	struct sandbox_limits limits;
+	int64_t timeout_ms;
+	struct output *output;
+	bool flushing, unsure, bare, cancelled_before;
+	unsigned flush_failures, finish_failures, refusals;
+	int64_t flush_mark;
+	struct loop_timer *flush_timer, *deadline, *grace, *again;
+	struct outcome outcome;
+	struct retry_decision retry;
+	struct detail detail;
+	int64_t begun_us;
+	char **environment;
+};
+
+static struct metric finished_ok = {.name = "trabajos_attempts_total",
+	.labels = "blame=\"none\"",
+	.help = "attempts that ended, by whose fault it was",
+	.type = METRIC_COUNTER};
+static struct metric finished_user = {
+	.name = "trabajos_attempts_total", .labels = "blame=\"user\"", .help = "", .type = METRIC_COUNTER};
+static struct metric finished_limit = {
+	.name = "trabajos_attempts_total", .labels = "blame=\"limit\"", .help = "", .type = METRIC_COUNTER};
+static struct metric finished_platform = {
+	.name = "trabajos_attempts_total", .labels = "blame=\"platform\"", .help = "", .type = METRIC_COUNTER};
+static struct metric taken_over = {.name = "trabajos_attempts_fenced_total",
+	.help = "attempts that another worker had taken over; nothing was written",
+	.type = METRIC_COUNTER};
+static struct metric execution = {
+	.name = "trabajos_execution_seconds", .help = "fetch and run of an attempt", .type = METRIC_HISTOGRAM, .scale = 1000};
+
+static void finish(struct job *job);
+
+static void job_free(struct job *job) {
+	struct worker *worker = job->worker;
+	worker->slots[job->slot] = NULL;
+	if (job->fetched.tree) fetcher_release(worker->fetcher, job->fetched.tree);
+	fetch_result_clear(&job->fetched);
+	loop_timer_free(job->flush_timer);
+	loop_timer_free(job->deadline);
+	loop_timer_free(job->grace);
+	loop_timer_free(job->again);
+	output_free(job->output);
+	outcome_clear(&job->outcome);
+	detail_clear(&job->detail);
+	environment_free(job->environment);
+	json_decref(job->spec);
+	free(job->usuario);
+	free(job->url);
+	free(job->ref);
+	free(job);
+	worker_slot_freed(worker);
+}
+
+// ---- output, while the job runs
+
+static void flush(struct job *job);
+
+// An answer may come after the job has ended: the key finds out whether it is still the same one.
+struct flush {
+	struct worker *worker;
+	int slot;
+	char key[37];
+	int64_t attempt;
+};
+
+static struct job *flush_job(const struct flush *flush) {
+	struct job *job = flush->worker->slots[flush->slot];
+	return job && job->attempt == flush->attempt && memcmp(job->key, flush->key, sizeof(job->key)) == 0 ? job : NULL;
+}
+
+static void flushed(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	AUTO_FREE struct flush *sent = arg;
+	(void)result;
+	struct job *job = flush_job(sent);
+	if (!job) return;
+	job->flushing = false;
+	job->flush_failures = status == DB_OK ? 0 : job->flush_failures + 1;
+	if (status == DB_OK)
+		output_acknowledge(job->output, job->flush_mark);
+	else if (status != DB_UNAVAILABLE && status != DB_RETRY)
+		log_warn(log_m("cannot keep output yet"), log_s("key", job->key), log_e(error));
+	if (job->state == JOB_RUNNING && output_waiting(job->output))
+		loop_timer_set(job->flush_timer, FLUSH_MS + lifecycle_backoff_ms(job->flush_failures, 1, AGAIN_MOST_MS));
+}
+
+static void flush(struct job *job) {
+	if (job->flushing || !output_waiting(job->output) || job->state != JOB_RUNNING) return;
+	struct flush *sent = mem_zalloc(sizeof(*sent));
+	*sent = (struct flush){.worker = job->worker, .slot = job->slot, .attempt = job->attempt};
+	memcpy(sent->key, job->key, sizeof(sent->key));
+	struct db_params *params = db_params_new();
+	db_text(params, job->key);
+	db_int(params, job->attempt);
+	job->flush_mark = output_params(job->output, params);
+	job->flushing = true;
+	db_run(job->worker->chores, &worker_output, params, STATEMENT_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, flushed, sent);
+}
+
+static void flush_due(void *arg) {
+	flush(arg);
+}
+
+static void printed(int stream, const char *data, size_t length, void *arg) {
+	struct job *job = arg;
+	output_add(job->output, stream, data, length, loop_wall_ms());
+	if (!job->flushing && output_waiting(job->output) && !loop_timer_active(job->flush_timer))
+		loop_timer_set(job->flush_timer, FLUSH_MS);
+	if (output_bytes(job->output) > job->worker->config.job_output_kb * 1024 * OUTPUT_FLOOD) job_stop(job, JOB_STOP_OUTPUT);
+}
+
+// ---- the end
+
+static void count(const struct outcome *outcome) {
+	switch (outcome->blame) {
+	case BLAME_NONE:
+		metric_add(&finished_ok, 1);
+		break;
+	case BLAME_USER:
+		metric_add(&finished_user, 1);
+		break;
+	case BLAME_LIMIT:
+		metric_add(&finished_limit, 1);
+		break;
+	case BLAME_PLATFORM:
+		metric_add(&finished_platform, 1);
+		break;
+	}
+}
+
+static void publish_result(struct job *job) {
+	struct resultado resultado = {
+		.usuario = job->usuario,
+		.worker = job->worker->id,
+		.posted_ms = job->posted_ms,
+		.execution_ms = job->detail.execution_us / 1000,
+		.attempt = job->attempt,
+		.code = mem_strdup(outcome_status(&job->outcome)),
+		.outcome = outcome_json(&job->outcome),
+	};
+	memcpy(resultado.key, job->key, sizeof(resultado.key));
+	publish(job->worker->publisher, &resultado);
+	free(resultado.code);
+	json_decref(resultado.outcome);
+}
+
+static void finish_again(void *arg) {
+	finish(arg);
+}
+
+// Sent or not, the compare-and-set may be repeated: it takes effect once.
+static void try_again(struct job *job, enum db_status status, const struct error *error) {
+	job->unsure = job->unsure || status == DB_UNAVAILABLE;
+	if (status == DB_BAD_DATA || status == DB_FAILED)
+		log_error(log_m("the ledger refuses a result, trying again"), log_s("key", job->key), log_e(error));
+	if (status == DB_BAD_DATA && ++job->refusals >= REFUSALS_MOST) job->bare = true;
+	loop_timer_set(job->again,
+		status == DB_RETRY ? 0 : lifecycle_backoff_ms(job->finish_failures++, AGAIN_FIRST_MS, AGAIN_MOST_MS));
+}
+
+static void written(struct job *job) {
+	count(&job->outcome);
+	metric_observe_ms(&execution, job->detail.execution_us / 1000);
+	if (!job->retry.again) publish_result(job);
+	log_info(log_m(job->retry.again ? "queued again" : "finished"), log_s("key", job->key), log_i("attempt", job->attempt),
+		log_s("outcome", outcome_code_name(job->outcome.code)), log_i("execution_ms", job->detail.execution_us / 1000));
+}
+
+// Nothing is produced in either case: what an earlier try of ours made visible is sent by the sweeper.
+static void not_ours(struct job *job) {
+	if (job->unsure) {
+		log_info(log_m("written by an earlier try, or taken over"), log_s("key", job->key),
+			log_i("attempt", job->attempt));
+		return;
+	}
+	metric_add(&taken_over, 1);
+	log_warn(log_m("attempt was not ours any more, nothing written"), log_s("key", job->key),
+		log_i("attempt", job->attempt));
+}
+
+static void finished(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	struct job *job = arg;
+	if (status != DB_OK && job->worker->phase != WORKER_LEAVING) {
+		try_again(job, status, error);
+		return;
+	}
+	if (status == DB_OK && db_rows(result) > 0)
+		written(job);
+	else if (status == DB_OK)
+		not_ours(job);
+	job_free(job);
+}
+
+static void finish(struct job *job) {
+	struct db_params *params = db_params_new();
+	AUTO_JSON json_t *outcome = outcome_json(&job->outcome);
+	AUTO_FREE char *outcome_text = json_write(outcome);
+	AUTO_FREE char *detail_text = job->bare ? mem_strdup("{}") : detail_write(&job->detail);
+	db_text(params, job->key);
+	db_int(params, job->attempt);
+	if (job->retry.again)
+		db_int(params, job->retry.delay_ms);
+	else
+		db_text(params, outcome_status(&job->outcome));
+	db_text(params, outcome_text);
+	db_text(params, detail_text);
+	db_int(params, job->detail.execution_us / 1000);
+	db_text(params, job->fetched.commit);
+	db_int(params, job->retry.user_failures);
+	db_int(params, job->retry.platform_failures);
+	if (job->bare) output_acknowledge(job->output, INT64_MAX);
+	output_params(job->output, params);
+	db_run(job->worker->ledger, job->retry.again ? &worker_retry : &worker_finish, params, WAIT_FOREVER_MS,
+		STATEMENT_TIMEOUT_MS, finished, job);
+}
+
+static void decide_retry(struct job *job) {
+	uint32_t random = 0;
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random)) random = UINT32_MAX / 2;
+	struct retry_facts facts = {.outcome = &job->outcome,
+		.platform_failures = job->platform_failures,
+		.user_failures = job->user_failures,
+		.max_attempts = job->worker->config.max_attempts,
+		.retries = job->retries,
+		.random = random};
+	retry_decide(&facts, &job->retry);
+}
+
+// The outcome is set. Writes it, unless the job is no longer ours or goes back to the queue (which the caller of job_stop does).
+static void end(struct job *job) {
+	job->state = JOB_FINISHING;
+	loop_timer_stop(job->deadline);
+	loop_timer_stop(job->grace);
+	loop_timer_stop(job->flush_timer);
+	job->detail.execution_us = loop_now_us() - job->begun_us;
+	job->detail.output_bytes = output_bytes(job->output);
+	job->detail.output_kept = output_kept(job->output);
+	if (job->stop == JOB_STOP_LOST || job->stop == JOB_STOP_GIVE_BACK) {
+		if (job->stop == JOB_STOP_LOST) metric_add(&taken_over, 1);
+		job_free(job);
+		return;
+	}
+	decide_retry(job);
+	finish(job);
+}
+
+// ---- running
+
+static void box_ended(const struct sandbox_report *report, void *arg) {
+	struct job *job = arg;
+	job->run = NULL;
+	detail_report(&job->detail, report);
+	struct judge_facts facts = {.stop = job->stop,
+		.report = report,
+		.command = job->fetched.plan.command,
+		.timeout_s = job->timeout_ms / 1000,
+		.memory_bytes = job->limits.memory_bytes,
+		.processes = job->limits.processes,
+		.disk_bytes = job->limits.disk_bytes,
+		.output_bytes = job->worker->config.job_output_kb * 1024 * OUTPUT_FLOOD};
+	judge(&facts, &job->outcome);
+	worker_attempt_ended(job->worker,
+		job->stop != JOB_STOP_NONE || job->outcome.code != OUTCOME_SANDBOX || job->outcome.blame != BLAME_PLATFORM);
+	end(job);
+}
+
+static void deadline_passed(void *arg) {
+	job_stop(arg, JOB_STOP_TIMEOUT);
+}
+
+static void grace_passed(void *arg) {
+	struct job *job = arg;
+	if (job->run) sandbox_kill(job->run);
+}
+
+static int64_t least(int64_t asked, int64_t most) {
+	return asked > 0 && asked < most ? asked : most;
+}
+
+static void set_limits(struct job *job) {
+	const struct worker_config *config = &job->worker->config;
+	const struct plan *plan = &job->fetched.plan;
+	int64_t timeout_s = job->timeout_s > 0 ? job->timeout_s : plan->timeout_s;
+	job->timeout_ms = least(timeout_s, config->job_timeout_s) * 1000;
+	job->limits = (struct sandbox_limits){.memory_bytes = least(plan->memory_mb, config->job_memory_mb) << 20,
+		.processes = config->job_processes,
+		.disk_bytes = config->job_disk_mb << 20,
+		.file_bytes = config->job_disk_mb << 20,
+		.open_files = 1024};
+}
+
+static void run(struct job *job) {
+	struct worker *worker = job->worker;
+	set_limits(job);
+	job->environment = environment_new(job->key, job->attempt, job->fetched.commit, job->fetched.plan.env, job->spec);
+	AUTO_FREE char *tree = mem_format("%s/%s", worker->config.dir, job->fetched.tree);
+	struct sandbox_job boxed = {.slot = job->slot,
+		.tree = tree,
+		.argv = job->fetched.plan.argv,
+		.env = job->environment,
+		.limits = job->limits};
+	struct sandbox_handlers handlers = {.output = printed, .done = box_ended, .arg = job};
+	AUTO_ERROR struct error error = {0};
+	job->state = JOB_RUNNING;
+	detail_fetched(&job->detail, &job->fetched, loop_now_us() - job->begun_us);
+	detail_limits(&job->detail, &job->limits, job->timeout_ms);
+	if (sandbox_start(worker->sandbox, &boxed, &handlers, &job->run, &error) < 0) {
+		outcome_set(
+			&job->outcome, OUTCOME_SANDBOX, BLAME_PLATFORM, "the sandbox could not start: %s", error_text(&error));
+		end(job);
+		return;
+	}
+	loop_timer_set(job->deadline, job->timeout_ms);
+}
+
+// ---- fetching
+
+static void no_plan(struct job *job) {
+	if (job->fetched.plan_error)
+		outcome_set(&job->outcome, OUTCOME_NO_PLAN, BLAME_USER, "%s", job->fetched.plan_error);
+	else
+		outcome_set(
+			&job->outcome, OUTCOME_NO_PLAN, BLAME_USER, "nothing to run: looked for %s", job->fetched.looked_for);
+}
+
+static void fetch_over(struct fetch_result *result, const struct outcome *outcome, void *arg) {
+	struct job *job = arg;
+	job->fetch = NULL;
+	if (outcome) {
+		outcome_set(&job->outcome, outcome->code, outcome->blame, "%s", outcome->message);
+		end(job);
+		return;
+	}
+	job->fetched = *result;
+	if (job->fetched.plan.kind) {
+		run(job);
+		return;
+	}
+	detail_fetched(&job->detail, &job->fetched, loop_now_us() - job->begun_us);
+	no_plan(job);
+	end(job);
+}
+
+static void fetch(struct job *job) {
+	struct fetch_result cached = {0};
+	job->state = JOB_FETCHING;
+	if (job->ref && fetcher_cached(job->worker->fetcher, job->url, job->ref, &cached)) {
+		fetch_over(&cached, NULL, job);
+		return;
+	}
+	AUTO_ERROR struct error error = {0};
+	if (fetcher_start(job->worker->fetcher, job->url, job->ref, fetch_over, job, &job->fetch, &error) == 0) return;
+	outcome_set(&job->outcome, OUTCOME_FETCH, BLAME_PLATFORM, "cannot start the fetch: %s", error_text(&error));
+	worker_attempt_ended(job->worker, false);
+	end(job);
+}
+
+void job_stop(struct job *job, enum job_stop why) {
+	bool leave = why == JOB_STOP_LOST || why == JOB_STOP_GIVE_BACK;
+	if (job->state == JOB_FINISHING) return; // the ledger's compare-and-set decides
+	if (job->stop != JOB_STOP_NONE && (!leave || job->stop == why)) return;
+	job->stop = why;
+	if (why == JOB_STOP_LOST)
+		log_warn(log_m("attempt was taken over, ending it"), log_s("key", job->key), log_i("attempt", job->attempt));
+	if (job->state == JOB_FETCHING) {
+		if (job->fetch) fetch_run_cancel(job->fetch);
+		job->fetch = NULL;
+		if (!leave) outcome_set(&job->outcome, OUTCOME_CANCELLED, BLAME_USER, "cancelled while it was fetched");
+		end(job);
+	} else if (job->state == JOB_RUNNING && job->run) {
+		if (leave || why == JOB_STOP_OUTPUT) {
+			sandbox_kill(job->run);
+			return;
+		}
+		sandbox_terminate(job->run);
+		loop_timer_set(job->grace, job->worker->config.job_grace_s * 1000);
+	}
+}
+
+const char *job_key(const struct job *job) {
+	return job->key;
+}
+
+int64_t job_attempt(const struct job *job) {
+	return job->attempt;
+}
+
+static void read_claimed(struct job *job, const struct db_result *claimed, size_t row) {
+	const char *spec = db_get(claimed, row, 9);
+	memcpy(job->key, db_get(claimed, row, 1), sizeof(job->key));
+	job->attempt = db_get_int(claimed, row, 2);
+	job->usuario = mem_strdup(db_get(claimed, row, 4));
+	job->url = mem_strdup(db_get(claimed, row, 5));
+	job->ref = mem_strdup(db_get(claimed, row, 6));
+	job->timeout_s = db_get_int(claimed, row, 7);
+	job->retries = db_get_int(claimed, row, 8);
+	if (json_read(spec, strlen(spec), TRABAJO_SPEC_MAX * 2, &job->spec, NULL) < 0) job->spec = json_object();
+	job->posted_ms = db_get_int(claimed, row, 10);
+	job->platform_failures = db_get_int(claimed, row, 11);
+	job->user_failures = db_get_int(claimed, row, 12);
+	job->cancelled_before = db_get_int(claimed, row, 13) != 0;
+}
+
+void job_start(struct worker *worker, const struct db_result *claimed, size_t row) {
+	struct job *job = mem_zalloc(sizeof(*job));
+	job->worker = worker;
+	while (worker->slots[job->slot]) job->slot++;
+	worker->slots[job->slot] = job;
+	read_claimed(job, claimed, row);
+	job->begun_us = loop_now_us();
+	job->output = output_new(worker->config.job_output_kb * 1024);
+	job->flush_timer = loop_timer_new(worker->loop, flush_due, job);
+	job->deadline = loop_timer_new(worker->loop, deadline_passed, job);
+	job->grace = loop_timer_new(worker->loop, grace_passed, job);
+	job->again = loop_timer_new(worker->loop, finish_again, job);
+	detail_init(&job->detail, worker->sandbox);
+	worker_slot_taken(worker);
+	if (job->cancelled_before) {
+		job->stop = JOB_STOP_CANCEL;
+		outcome_set(&job->outcome, OUTCOME_CANCELLED, BLAME_USER, "cancelled before it ran again");
+		end(job);
+		return;
+	}
+	fetch(job);
+}
+
+void job_metrics_register(void) {
+	struct metric *metrics[] = {&finished_ok, &finished_user, &finished_limit, &finished_platform, &taken_over, &execution};
+	for (size_t i = 0; i < COUNT_OF(metrics); i++) metrics_register(metrics[i]);
+}

@@ -1,0 +1,398 @@
+#include "lib/check.h"
+#include "lib/http.h"
+#include "lib/ledger.h"
+#include "lib/lifecycle.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/metrics.h"
+#include "lib/uuid.h"
+#include "worker/claim.h"
+#include "worker/ingest.h"
+#include "worker/job.h"
+#include "worker/lease.h"
+#include "worker/options.h"
+#include "worker/worker.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define LEAVE_MS      5000
+#define INGEST_END_MS 5000
+#define BROKEN_MOST   3
+#define REST_FIRST_MS 1000
+#define REST_MOST_MS  60000
+#define FLUSH_MS      2000
+
+// What only the start and the stop need.
+struct run {
+	struct worker worker;
+	struct ledger_tap *tap;
+	struct http_server *metrics;
+	struct loop_wakeup *prepared, *arrived;
+	struct loop_signal *signals[2];
+	struct loop_timer *drain_over, *leave_over;
+	bool ledger_prepared, given_back, left;
+};
+
+static struct metric slots_total = {
+	.name = "trabajos_worker_slots", .help = "jobs that can run at the same time", .type = METRIC_GAUGE};
+static struct metric slots_busy = {
+	.name = "trabajos_worker_busy", .help = "jobs that are fetched, run or written", .type = METRIC_GAUGE};
+static struct metric isolation = {.name = "trabajos_worker_isolation_level",
+	.help = "isolation of jobs: 0 full, 1 reduced, 2 none",
+	.type = METRIC_GAUGE};
+
+int64_t worker_busy_slots(const struct worker *worker) {
+	int64_t busy = 0;
+	for (int64_t i = 0; i < worker->config.slots; i++) busy += worker->slots[i] != NULL;
+	return busy;
+}
+
+int64_t worker_free_slots(const struct worker *worker) {
+	return worker->config.slots - worker_busy_slots(worker);
+}
+
+static struct run *run_of(struct worker *worker) {
+	return (struct run *)((char *)worker - offsetof(struct run, worker));
+}
+
+// ---- the orderly stop: no more claims, out of the group; running jobs may end within DRAIN_S; the rest goes back; leave.
+
+static void leave_if_published(struct run *run) {
+	if (publisher_pending(run->worker.publisher) > 0 && loop_timer_active(run->leave_over)) return;
+	loop_stop(run->worker.loop);
+}
+
+static void left(void *arg) {
+	struct run *run = arg;
+	run->left = true;
+	leave_if_published(run);
+	// Acknowledgements of the last results are still awaited: look again soon, until leave_over.
+	if (publisher_pending(run->worker.publisher) > 0) loop_timer_set(run->drain_over, 50);
+}
+
+static void leave(struct run *run) {
+	if (run->given_back) return;
+	run->given_back = true;
+	loop_timer_set(run->leave_over, LEAVE_MS);
+	lease_leave(run->worker.lease, left, run);
+}
+
+// What has not ended by now is left behind; the rest goes back all the same.
+static void leave_over(void *arg) {
+	struct run *run = arg;
+	if (run->given_back)
+		loop_stop(run->worker.loop);
+	else
+		leave(run);
+}
+
+static void give_back_now(struct run *run) {
+	int64_t busy = worker_busy_slots(&run->worker);
+	if (busy > 0) log_info(log_m("giving jobs back"), log_i("jobs", busy));
+	for (int64_t i = 0; i < run->worker.config.slots; i++)
+		if (run->worker.slots[i]) job_stop(run->worker.slots[i], JOB_STOP_GIVE_BACK);
+	if (worker_busy_slots(&run->worker) > 0) loop_timer_set(run->leave_over, LEAVE_MS);
+}
+
+static void drain_over(void *arg) {
+	struct run *run = arg;
+	if (run->left)
+		left(run);
+	else
+		give_back_now(run);
+}
+
+static void asked_to_stop(int signal, void *arg) {
+	struct run *run = arg;
+	struct worker *worker = &run->worker;
+	if (worker->phase >= WORKER_DRAINING) {
+		if (!run->given_back) give_back_now(run);
+		return;
+	}
+	log_info(log_m("stopping"), log_i("signal", signal), log_i("running", worker_busy_slots(worker)));
+	worker->phase = WORKER_DRAINING;
+	ingest_ask_stop(worker->ingest);
+	loop_timer_set(run->drain_over, worker->config.drain_s * 1000);
+	if (worker_busy_slots(worker) == 0) leave(run);
+}
+
+void worker_slot_taken(struct worker *worker) {
+	metric_set(&slots_busy, worker_busy_slots(worker));
+}
+
+void worker_attempt_ended(struct worker *worker, bool started) {
+	worker->broken = started ? 0 : worker->broken + 1;
+	if (worker->broken < BROKEN_MOST) return;
+	int64_t rest_ms = lifecycle_backoff_ms(worker->broken - BROKEN_MOST, REST_FIRST_MS, REST_MOST_MS);
+	worker->rest_until_ms = loop_now_ms() + rest_ms;
+	log_error(log_m("this worker cannot start jobs, it leaves the queue to others for a while"),
+		log_i("failures", worker->broken), log_i("rest_ms", rest_ms));
+}
+
+bool worker_resting(const struct worker *worker) {
+	return worker->broken >= BROKEN_MOST && loop_now_ms() < worker->rest_until_ms;
+}
+
+void worker_slot_freed(struct worker *worker) {
+	metric_set(&slots_busy, worker_busy_slots(worker));
+	if (worker->phase == WORKER_SERVING) claim_soon(worker->claimer);
+	if (worker->phase == WORKER_DRAINING && worker_busy_slots(worker) == 0) leave(run_of(worker));
+}
+
+// ---- what wakes the worker
+
+static void notified(void *arg) {
+	struct worker *worker = arg;
+	claim_soon(worker->claimer);
+}
+
+static void arrived(void *arg) {
+	struct run *run = arg;
+	claim_soon(run->worker.claimer);
+	// More may have come than this worker can take: the idle ones hear of it.
+	if (worker_free_slots(&run->worker) == 0) ledger_tap(run->tap);
+}
+
+static void requeued(void *arg) {
+	struct run *run = arg;
+	claim_soon(run->worker.claimer);
+	ledger_tap(run->tap);
+}
+
+static void ledger_changed(int connected, const char *why, void *arg) {
+	struct run *run = arg;
+	if (!connected)
+		log_warn(log_m("PostgreSQL is away"), log_s("why", why));
+	else if (run->ledger_prepared)
+		lease_give_back_strays(run->worker.lease);
+}
+
+static void pulse_changed(int connected, const char *why, void *arg) {
+	struct run *run = arg;
+	(void)why;
+	if (connected && run->ledger_prepared) lease_connected(run->worker.lease);
+}
+
+static void prepared(void *arg) {
+	struct run *run = arg;
+	struct worker *worker = &run->worker;
+	run->ledger_prepared = true;
+	struct housekeeping_config chores = {.lease_s = worker->config.lease_s,
+		.max_attempts = worker->config.max_attempts,
+		.retention_days = worker->config.retention_days,
+		.requeued = requeued,
+		.arg = run};
+	if (worker->phase != WORKER_STARTING) return;
+	worker->housekeeping = housekeeping_start(worker->loop, &chores, worker->chores, worker->publisher);
+	worker->phase = WORKER_SERVING;
+	lease_connected(worker->lease);
+	claim_soon(worker->claimer);
+	log_info(log_m("serving"), log_s("worker", worker->id), log_i("slots", worker->config.slots),
+		log_s("isolation", sandbox_level_names[sandbox_level(worker->sandbox)]));
+}
+
+static void fire(void *arg) {
+	loop_wakeup_fire(arg);
+}
+
+static void fire_prepared(void *arg) {
+	fire(((struct run *)arg)->prepared);
+}
+
+static void fire_arrived(void *arg) {
+	fire(((struct run *)arg)->arrived);
+}
+
+static int ready(char **reason, void *arg) {
+	struct run *run = arg;
+	const struct worker *worker = &run->worker;
+	if (worker->phase != WORKER_SERVING) {
+		*reason = mem_strdup(worker->phase == WORKER_STARTING ? "starting" : "stopping");
+	} else if (!db_session_ready(worker->ledger)) {
+		*reason = mem_format("PostgreSQL: %s", db_session_error(worker->ledger));
+	} else {
+		return ingest_ready(worker->ingest, reason) ? 1 : 0;
+	}
+	if (worker->phase == WORKER_STARTING) {
+		char *why = NULL;
+		if (!ingest_ready(worker->ingest, &why)) {
+			free(*reason);
+			*reason = why;
+		}
+	}
+	return 0;
+}
+
+// ---- the start
+
+static NORETURN void fail(const struct error *error) {
+	log_error(log_m("cannot start"), log_e(error));
+	exit(lifecycle_exit_code(error->kind));
+}
+
+// The child programs stand beside this one, wherever it was installed.
+static char *sibling(const char *name) {
+	char path[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (length < 0) return mem_strdup(name);
+	path[length] = '\0';
+	char *slash = strrchr(path, '/');
+	*slash = '\0';
+	return mem_format("%s/%s", path, name);
+}
+
+static void open_sandbox(struct worker *worker) {
+	AUTO_ERROR struct error error = {0};
+	AUTO_FREE char *program = sibling("trabajos-init");
+	struct sandbox_config config = {.init_program = program,
+		.dir = worker->config.dir,
+		.slots = (int)worker->config.slots,
+		.uid_base = (uid_t)worker->config.uid_base,
+		.disk_bytes = worker->config.job_disk_mb << 20,
+		.weakest = (enum sandbox_level)worker->config.isolation};
+	if (sandbox_open(worker->loop, &config, &worker->sandbox, &error) < 0) fail(&error);
+	enum sandbox_level level = sandbox_level(worker->sandbox);
+	metric_set(&isolation, level);
+	if (sandbox_missing(worker->sandbox))
+		log_warn(log_m("isolation is not full"), log_s("missing", sandbox_missing(worker->sandbox)));
+	if (level <= config.weakest) return;
+	error_set(&error, ERROR_INPUT, "isolation here is %s, weaker than WORKER_ISOLATION=%s: %s", sandbox_level_names[level],
+		sandbox_level_names[config.weakest], sandbox_missing(worker->sandbox));
+	fail(&error);
+}
+
+static void open_fetcher(struct worker *worker) {
+	AUTO_ERROR struct error error = {0};
+	AUTO_FREE char *program = sibling("trabajos-fetch");
+	bool root = geteuid() == 0;
+	int64_t most_bytes = worker->config.fetch_mb << 20;
+	struct fetch_config config = {.program = program,
+		.dir = worker->config.dir,
+		.git_allow = worker->config.git_allow,
+		.uid = root ? (uid_t)worker->config.uid_base : (uid_t)-1,
+		.gid = root ? (gid_t)worker->config.uid_base : (gid_t)-1,
+		.pack_bytes = most_bytes,
+		.tree_bytes = most_bytes,
+		.files = 200000,
+		.timeout_ms = worker->config.fetch_timeout_s * 1000};
+	if (fetcher_open(worker->loop, &config, &worker->fetcher, &error) < 0) fail(&error);
+}
+
+static void open_connections(struct run *run) {
+	struct worker *worker = &run->worker;
+	AUTO_ERROR struct error error = {0};
+	worker->ledger = db_session_open(worker->loop, &worker->config.db);
+	worker->pulse = db_session_open(worker->loop, &worker->config.db);
+	worker->chores = db_session_open(worker->loop, &worker->config.db);
+	run->tap = ledger_tap_open(worker->loop, &worker->config.db);
+	if (publisher_open(worker->loop, &worker->config.kafka, worker->chores, &worker->publisher, &error) < 0) fail(&error);
+	worker->claimer = claimer_new(worker);
+	worker->lease = lease_new(worker);
+	db_session_listen(worker->ledger, LEDGER_CHANNEL, notified, worker);
+	db_session_watch(worker->ledger, ledger_changed, run);
+	db_session_watch(worker->pulse, pulse_changed, run);
+}
+
+static void start_ingest(struct run *run) {
+	struct worker *worker = &run->worker;
+	AUTO_ERROR struct error error = {0};
+	struct ingest_config config = {.kafka = &worker->config.kafka,
+		.db = &worker->config.db,
+		.git_rules = worker->git_rules,
+		.retention_days = worker->config.retention_days,
+		.prepared = fire_prepared,
+		.arrived = fire_arrived,
+		.arg = run};
+	if (ingest_start(&config, &worker->ingest, &error) < 0) fail(&error);
+}
+
+static void start(struct run *run) {
+	struct worker *worker = &run->worker;
+	AUTO_ERROR struct error error = {0};
+	metrics_register(&slots_total);
+	metrics_register(&slots_busy);
+	metrics_register(&isolation);
+	job_metrics_register();
+	metric_set(&slots_total, worker->config.slots);
+	uuid_v7(worker->id);
+	worker->slots = mem_zalloc_array((size_t)worker->config.slots, sizeof(struct job *));
+	worker->loop = loop_new();
+	if (giturl_rules_parse(worker->config.git_allow, &worker->git_rules, &error) < 0) {
+		error_wrap(&error, "GIT_ALLOW");
+		fail(&error);
+	}
+	open_sandbox(worker);
+	open_fetcher(worker);
+	if (http_metrics_open(worker->loop, worker->config.metrics_listen, ready, run, &run->metrics, &error) < 0) fail(&error);
+	run->prepared = loop_wakeup_new(worker->loop, prepared, run);
+	run->arrived = loop_wakeup_new(worker->loop, arrived, run);
+	run->drain_over = loop_timer_new(worker->loop, drain_over, run);
+	run->leave_over = loop_timer_new(worker->loop, leave_over, run);
+	run->signals[0] = loop_signal_add(worker->loop, SIGTERM, asked_to_stop, run);
+	run->signals[1] = loop_signal_add(worker->loop, SIGINT, asked_to_stop, run);
+	open_connections(run);
+	start_ingest(run);
+}
+
+static void close_connections(struct worker *worker) {
+	db_session_close(worker->ledger);
+	db_session_close(worker->pulse);
+	db_session_close(worker->chores);
+	publisher_close(worker->publisher, FLUSH_MS);
+}
+
+// Jobs first: what still runs must not outlive the loop that watches it.
+static void stop(struct run *run) {
+	struct worker *worker = &run->worker;
+	worker->phase = WORKER_LEAVING;
+	ingest_ask_stop(worker->ingest);
+	sandbox_close(worker->sandbox);
+	fetcher_close(worker->fetcher);
+	http_server_close(run->metrics);
+	housekeeping_stop(worker->housekeeping);
+	close_connections(worker);
+	ledger_tap_close(run->tap);
+	claimer_free(worker->claimer);
+	lease_free(worker->lease);
+	if (ingest_stop(worker->ingest, INGEST_END_MS) < 0) {
+		log_warn(log_m("stopped, without waiting longer for the Kafka thread"));
+		_exit(EXIT_FINE);
+	}
+	loop_timer_free(run->drain_over);
+	loop_timer_free(run->leave_over);
+	loop_wakeup_free(run->prepared);
+	loop_wakeup_free(run->arrived);
+	for (size_t i = 0; i < COUNT_OF(run->signals); i++) loop_signal_remove(run->signals[i]);
+	giturl_rules_free(worker->git_rules);
+	loop_free(worker->loop);
+	free(worker->slots);
+	options_clear();
+	log_info(log_m("stopped"));
+}
+
+// --check: the configuration is fine when we come here; now the box and the connections.
+static int check(struct worker *worker) {
+	worker->loop = loop_new();
+	open_sandbox(worker);
+	AUTO_JSON json_t *description = sandbox_describe(worker->sandbox);
+	AUTO_FREE char *text = json_write(description);
+	printf("sandbox: %s\n", text);
+	if (sandbox_missing(worker->sandbox)) printf("missing for full isolation: %s\n", sandbox_missing(worker->sandbox));
+	int code = check_kafka(&worker->config.kafka, EXIT_FINE);
+	code = check_postgres(&worker->config.db, code);
+	sandbox_close(worker->sandbox);
+	loop_free(worker->loop);
+	options_clear();
+	return fflush(stdout) == 0 ? code : EXIT_FAILED;
+}
+
+int main(int argc, char **argv) {
+	static struct run run;
+	if (options_read(&run.worker.config, argc, argv)) return check(&run.worker);
+	start(&run);
+	loop_run(run.worker.loop);
+	stop(&run);
+	return EXIT_FINE;
+}

@@ -1,0 +1,69 @@
+#include "worker/options.h"
+
+#include "lib/http.h"
+#include "lib/lifecycle.h"
+
+#include <limits.h>
+#include <stddef.h>
+
+static struct worker_config values;
+
+static const char *const networks[] = {"none", NULL};
+static int64_t network;
+
+#define INTEGER(option, member, standard, least, most, text)                                                                   \
+	{                                                                                                                      \
+		.name = (option), .type = OPTION_INT, .value = &values.member, .fallback = (standard), .min = (least),         \
+		.max = (most), .help = (text)                                                                                  \
+	}
+#define STRING(option, member, standard, text)                                                                                 \
+	{ .name = (option), .type = OPTION_STRING, .value = &values.member, .fallback = (standard), .help = (text) }
+
+static const struct option table[] = {
+	OPTIONS_KAFKA(values.kafka),
+	OPTIONS_DB(values.db),
+	OPTION_METRICS(values.metrics_listen),
+	INTEGER("WORKER_SLOTS", slots, NULL, 1, 180, "jobs at the same time; default: the number of cores"),
+	STRING("WORKER_DIR", dir, "/var/lib/trabajos", "mirrors, trees and job directories of this one worker"),
+	{.name = "WORKER_ISOLATION",
+		.type = OPTION_CHOICE,
+		.value = &values.isolation,
+		.fallback = "full",
+		.choices = sandbox_level_names,
+		.help = "the weakest acceptable isolation of a job"},
+	INTEGER("WORKER_UID_BASE", uid_base, "61000", 1000, INT_MAX - 1000,
+		"started by root: uid of the fetch; the slots' jobs have the ones behind it"),
+	INTEGER("JOB_TIMEOUT_S", job_timeout_s, "600", 1, 86400, "seconds that a job may run, at most"),
+	INTEGER("JOB_MEMORY_MB", job_memory_mb, "512", 16, 1 << 20, "MiB of memory of a job, at most"),
+	INTEGER("JOB_PROCESSES", job_processes, "256", 4, 1 << 20, "processes and threads of a job"),
+	INTEGER("JOB_DISK_MB", job_disk_mb, "1024", 1, 1 << 20, "MiB that a job can write, its copy of the tree included"),
+	INTEGER("JOB_OUTPUT_KB", job_output_kb, "1024", 1, 1 << 16, "KiB of output that are kept"),
+	INTEGER("JOB_GRACE_S", job_grace_s, "5", 0, 3600, "seconds from SIGTERM to SIGKILL of a job"),
+	{.name = "JOB_NETWORK",
+		.type = OPTION_CHOICE,
+		.value = &network,
+		.fallback = "none",
+		.choices = networks,
+		.help = "what of the network a job can reach"},
+	STRING("GIT_ALLOW", git_allow, "", "comma-separated URLs that may be fetched beside public https ones"),
+	INTEGER("FETCH_TIMEOUT_S", fetch_timeout_s, "120", 1, 3600, "seconds that a fetch may take"),
+	INTEGER("FETCH_MB", fetch_mb, "512", 1, 1 << 20, "MiB of a repository, packed and as a tree, at most"),
+	OPTIONS_HOUSEKEEPING(values),
+	INTEGER("DRAIN_S", drain_s, "60", 0, 86400, "seconds that running jobs have to end after SIGTERM"),
+	OPTIONS_LOG,
+};
+
+int options_read(struct worker_config *config, int argc, char **argv) {
+	values.slots = sysconf(_SC_NPROCESSORS_ONLN);
+	int check = lifecycle_start(
+		"worker", "claims jobs, runs each in a sandbox, keeps the result", table, COUNT_OF(table), argc, argv);
+	values.db.application = "trabajos-worker";
+	AUTO_ERROR struct error error = {0};
+	if (housekeeping_retention_check(values.retention_days, &values.kafka, &error) != 0) exit(lifecycle_bad_start(&error));
+	*config = values;
+	return check;
+}
+
+void options_clear(void) {
+	option_clear(table, COUNT_OF(table));
+}

@@ -1,0 +1,24 @@
+// What a job prints, on its way into the ledger: numbered chunks, kept up to a cap, then drained and counted.
+#pragma once
+
+#include "lib/db.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct output;
+
+struct output *output_new(int64_t cap_bytes) MUST_USE;
+void output_free(struct output *output); // NULL is fine
+// stream 1 or 2; wall_ms: when it came. Chunks of one stream that come close together are joined.
+void output_add(struct output *output, int stream, const char *data, size_t length, int64_t wall_ms);
+int64_t output_bytes(const struct output *output); // all that came
+int64_t output_kept(const struct output *output);
+bool output_truncated(const struct output *output);
+
+// Adds the arrays (seq, stream, at_ms, data) of all chunks that are not acknowledged, and returns the mark up to which they
+// reach: output_acknowledge(mark) when they are in the ledger. A chunk that was handed out grows no more.
+int64_t output_params(struct output *output, struct db_params *params);
+void output_acknowledge(struct output *output, int64_t mark);
+bool output_waiting(const struct output *output); // whether there is something to hand out
