@@ -55,7 +55,7 @@ ALL_C := $(LIB_C) $(FRONTEND_C) $(WORKER_C) $(FETCH_C) $(INIT_C) $(OBSERVER_C) $
 MIGRATIONS := $(sort $(wildcard sql/[0-9]*.sql))
 
 LIB := $(B)/libtrabajos.a
-PROGRAMS := $(addprefix $(BIN)/,trabajos-frontend trabajos-worker trabajos-fetch trabajos-init trabajos)
+PROGRAMS := $(addprefix $(BIN)/,trabajos-frontend trabajos-worker trabajos-fetch trabajos-init trabajos-observer trabajos)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(filter tests/unit/test_%.c,$(UNIT_C)))
 
 all: $(PROGRAMS) ## build the programs into bin/

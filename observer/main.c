@@ -1,0 +1,271 @@
+// The observer: reads results, measures the ledger, and says how many workers there should be.
+
+#include "lib/check.h"
+#include "lib/db.h"
+#include "lib/housekeeping.h"
+#include "lib/http.h"
+#include "lib/kafka.h"
+#include "lib/lifecycle.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/mem.h"
+#include "lib/metrics.h"
+#include "lib/prepare.h"
+#include "lib/publish.h"
+#include "observer/actuator.h"
+#include "observer/lag.h"
+#include "observer/rule.h"
+#include "observer/sample.h"
+#include "observer/serve.h"
+#include "observer/wait.h"
+
+#include <unistd.h>
+
+#define FLUSH_MS 1000
+#define ASK_MS   1000  // for the threads to end that only ask, and may hang in a service that is away
+#define END_MS   10000 // for the one that reads: its offsets are kept; who has stopped reading our stdout must not hold us up
+
+static struct db_config db = {.application = "trabajos-observer"};
+static struct kafka_config kafka;
+static char *listen_address, *metrics_address, *actuator_choice;
+static int64_t deadline_s, scale_min, scale_max;
+static struct housekeeping_config house;
+
+static const struct option options[] = {
+	OPTIONS_KAFKA(kafka),
+	OPTIONS_DB(db),
+	{.name = "OBSERVER_LISTEN",
+		.type = OPTION_LISTEN,
+		.value = &listen_address,
+		.fallback = "127.0.0.1:3001",
+		.help = "where GET /escala is served"},
+	OPTION_METRICS(metrics_address),
+	{.name = "SCALE_DEADLINE_S",
+		.type = OPTION_INT,
+		.value = &deadline_s,
+		.fallback = "60",
+		.min = 1,
+		.max = 86400,
+		.help = "seconds within which a queued job should start"},
+	{.name = "SCALE_MIN",
+		.type = OPTION_INT,
+		.value = &scale_min,
+		.fallback = "0",
+		.min = 0,
+		.max = 10000,
+		.help = "fewest workers"},
+	{.name = "SCALE_MAX",
+		.type = OPTION_INT,
+		.value = &scale_max,
+		.fallback = "16",
+		.min = 0,
+		.max = 10000,
+		.help = "most workers"},
+	{.name = "SCALE_ACTUATOR",
+		.type = OPTION_STRING,
+		.value = &actuator_choice,
+		.fallback = "advise",
+		.help = "who carries the number out: advise (it is only said)"},
+	OPTIONS_HOUSEKEEPING(house),
+	OPTIONS_LOG,
+};
+
+static struct metric wanted = {
+	.name = "trabajos_scale_wanted_workers", .help = "Workers that the rule wants", .type = METRIC_GAUGE};
+static struct metric actual = {
+	.name = "trabajos_scale_actual_workers", .help = "Workers alive that claim jobs", .type = METRIC_GAUGE};
+
+struct observer {
+	struct loop *loop;
+	struct loop_signal *signals[2];
+	struct prepare *prepare;
+	struct sampler *sampler;
+	struct lag *lag;
+	struct wait *wait;
+	struct actuator *actuator;
+	struct http_server *metrics;
+	struct serve *serve;
+
+	struct db_session *house_session;
+	struct publisher *publisher;
+	struct housekeeping *housekeeping;
+
+	struct rule_limits limits;
+	struct rule_state rule;
+	struct serve_state shown;
+	int exit_code;
+};
+
+static void stop(int signal, void *arg) {
+	struct observer *observer = arg;
+	log_info(log_m("ending"), log_i("signal", signal));
+	loop_stop(observer->loop);
+}
+
+static void give_up(struct observer *observer, const struct error *error) {
+	log_error(log_m("cannot go on"), log_e(error));
+	observer->exit_code = lifecycle_exit_code(error->kind);
+	loop_stop(observer->loop);
+}
+
+// ---- from figures to a number
+
+static void decide(const struct sample *sample, void *arg) {
+	struct observer *observer = arg;
+	struct serve_state *shown = &observer->shown;
+	rule_decision_clear(&shown->decision);
+	rule_decide(&observer->limits, sample, &observer->rule, &shown->decision);
+	shown->sample = *sample;
+	shown->any = true;
+	metric_set(&wanted, shown->decision.wanted);
+	metric_set(&actual, shown->decision.actual);
+	actuator_ask(observer->actuator, &shown->decision);
+}
+
+// ---- what can begin as soon as the schema and the topics are there
+
+static void cannot_prepare(const struct error *error, void *arg) {
+	give_up(arg, error);
+}
+
+// In the observer too, so that leases are reaped and results are sent while there is no worker.
+static void start_housekeeping(struct observer *observer) {
+	AUTO_ERROR struct error error = {0};
+	if (!prepare_schema_done(observer->prepare, NULL) || !prepare_topics_done(observer->prepare, NULL)) return;
+	observer->house_session = db_session_open(observer->loop, &db);
+	if (publisher_open(observer->loop, &kafka, observer->house_session, &observer->publisher, &error) != 0) {
+		give_up(observer, &error);
+		return;
+	}
+	observer->housekeeping = housekeeping_start(observer->loop, &house, observer->house_session, observer->publisher);
+}
+
+static void schema_done(void *arg) {
+	struct observer *observer = arg;
+	sampler_start(observer->sampler);
+	start_housekeeping(observer);
+}
+
+static void topics_done(void *arg) {
+	struct observer *observer = arg;
+	AUTO_ERROR struct error error = {0};
+	if (wait_open(&kafka, &observer->wait, &error) != 0) {
+		give_up(observer, &error);
+		return;
+	}
+	observer->lag = lag_start(&kafka);
+	sampler_lag(observer->sampler, observer->lag);
+	start_housekeeping(observer);
+}
+
+static bool is_prepared(struct observer *observer, char **reason) {
+	AUTO_FREE char *schema = NULL, *topics = NULL;
+	bool has_schema = prepare_schema_done(observer->prepare, &schema);
+	bool has_topics = prepare_topics_done(observer->prepare, &topics);
+	if (has_schema && has_topics) return true;
+	*reason = mem_format("%s%s%s%s%s", has_schema ? "" : "database schema: ", has_schema ? "" : schema,
+		has_schema || has_topics ? "" : "; ", has_topics ? "" : "Kafka topics: ", has_topics ? "" : topics);
+	return false;
+}
+
+static int ready(char **reason, void *arg) {
+	struct observer *observer = arg;
+	if (!is_prepared(observer, reason)) return 0;
+	const char *trouble = sampler_trouble(observer->sampler);
+	if (trouble) {
+		*reason = mem_format("ledger: %s", trouble);
+		return 0;
+	}
+	AUTO_FREE char *unread = NULL;
+	if (observer->wait && wait_ready(observer->wait, &unread)) return 1;
+	*reason = mem_format("resultados: %s", unread ? unread : "not opened yet");
+	return 0;
+}
+
+// ---- start and end
+
+static int check(void) {
+	int code = check_postgres(&db, check_kafka(&kafka, EXIT_FINE));
+	return fflush(stdout) == 0 ? code : EXIT_FAILED;
+}
+
+static int open_actuator(struct observer *observer, struct error *error) {
+	if (scale_min > scale_max)
+		return error_set(error, ERROR_INPUT, "SCALE_MIN: %lld is more than SCALE_MAX, %lld", (long long)scale_min,
+			(long long)scale_max);
+	observer->limits = (struct rule_limits){.deadline_ms = deadline_s * 1000, .min = scale_min, .max = scale_max};
+	return actuator_open(actuator_choice, &observer->actuator, error);
+}
+
+static int open_all(struct observer *observer, struct error *error) {
+	metrics_register(&wanted);
+	metrics_register(&actual);
+	observer->loop = loop_new();
+	observer->signals[0] = loop_signal_add(observer->loop, SIGTERM, stop, observer);
+	observer->signals[1] = loop_signal_add(observer->loop, SIGINT, stop, observer);
+	observer->sampler = sampler_open(observer->loop, &db, house.lease_s * 1000, decide, observer);
+	const struct prepare_config config = {.db = &db,
+		.kafka = &kafka,
+		.schema_done = schema_done,
+		.topics_done = topics_done,
+		.failed = cannot_prepare,
+		.arg = observer};
+	observer->prepare = prepare_start(observer->loop, &config);
+	observer->shown.limits = &observer->limits;
+	observer->shown.sampler = observer->sampler;
+	observer->shown.actuator = actuator_name(observer->actuator);
+	if (serve_open(observer->loop, listen_address, &observer->shown, &observer->serve, error) != 0) return -1;
+	if (http_metrics_open(observer->loop, metrics_address, ready, observer, &observer->metrics, error) != 0)
+		return error_wrap(error, "METRICS_LISTEN");
+	return 0;
+}
+
+static void end_housekeeping(struct observer *observer) {
+	housekeeping_stop(observer->housekeeping);
+	if (observer->house_session) db_session_close(observer->house_session);
+	if (observer->publisher) publisher_close(observer->publisher, FLUSH_MS);
+}
+
+// -1: a thread did not end in time.
+static int end_threads(struct observer *observer) {
+	wait_ask(observer->wait);
+	lag_ask(observer->lag);
+	int prepare = prepare_close(observer->prepare, ASK_MS);
+	int lag = lag_close(observer->lag, ASK_MS);
+	int wait = wait_close(observer->wait, END_MS);
+	return prepare || lag || wait ? -1 : 0;
+}
+
+static void close_all(struct observer *observer) {
+	serve_close(observer->serve);
+	if (observer->metrics) http_server_close(observer->metrics);
+	sampler_close(observer->sampler);
+	end_housekeeping(observer);
+	if (end_threads(observer) != 0) {
+		log_warn(log_m("a thread did not end in time; leaving without it"));
+		_exit(observer->exit_code);
+	}
+	actuator_close(observer->actuator);
+	rule_decision_clear(&observer->shown.decision);
+	for (size_t i = 0; i < COUNT_OF(observer->signals); i++) loop_signal_remove(observer->signals[i]);
+	loop_free(observer->loop);
+	option_clear(options, COUNT_OF(options));
+}
+
+int main(int argc, char **argv) {
+	bool only_check = lifecycle_start("observer", "Reads the results and says how many workers there should be.", options,
+		COUNT_OF(options), argc, argv);
+	AUTO_ERROR struct error error = {0};
+	struct observer observer = {0};
+	if (housekeeping_retention_check(house.retention_days, &kafka, &error) != 0 || open_actuator(&observer, &error) != 0)
+		return lifecycle_bad_start(&error);
+	if (only_check) return check();
+	log_info(log_m("starting"), log_s("version", lifecycle_version()), log_s("actuator", actuator_name(observer.actuator)));
+	if (open_all(&observer, &error) == 0) {
+		loop_run(observer.loop);
+	} else {
+		observer.exit_code = lifecycle_bad_start(&error);
+	}
+	close_all(&observer);
+	return observer.exit_code;
+}

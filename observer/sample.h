@@ -1,0 +1,68 @@
+// The state of the system in figures, measured in the ledger every second by a constant few indexed queries whose cost does not
+// grow with the backlog: what has no bound by itself is read up to SAMPLE_MOST rows and estimated beyond.
+#pragma once
+
+#include "lib/db.h"
+#include "lib/loop.h"
+#include "observer/lag.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SAMPLE_MOST     5000   // rows of one table that one query looks at
+#define SAMPLE_RANKS    12     // places in the queue whose age is measured
+#define SAMPLE_FLOW_MS  300000 // arrivals and run times are those of the last 5 minutes
+#define SAMPLE_EVERY_MS 1000
+#define SAMPLE_OLD_MS   10000 // older figures are called stale
+
+enum sample_class { SAMPLE_LOW, SAMPLE_NORMAL, SAMPLE_HIGH, SAMPLE_CLASSES }; // priority below, at, above 0
+
+struct sample_rank {
+	int64_t place; // 1: the oldest job in the queue
+	int64_t age_ms;
+};
+
+struct sample {
+	// Queued and eligible: what waits for its run_after or a backoff is not among them.
+	int64_t queued;
+	bool queued_more;                                // there are more than were counted: queued is an estimate
+	int64_t queued_by[SAMPLE_CLASSES];               // of the first SAMPLE_MOST
+	int64_t oldest_ms, oldest_by_ms[SAMPLE_CLASSES]; // 0 where there is none
+	struct sample_rank ranks[SAMPLE_RANKS];          // by growing place, the oldest and the newest among them
+	int rank_count;
+
+	int64_t running;
+	int64_t running_age_ms; // mean time since they were claimed
+
+	int64_t arrivals, arrivals_ms; // so many jobs in so much time; arrivals_ms > 0
+
+	int64_t runs; // ended in the last minutes; the times are from claim to end, as long as a slot was held
+	int64_t run_mean_ms, run_p50_ms, run_p95_ms;
+
+	// Workers alive: seen within LEASE_S.
+	int64_t idle, busy;       // those that claim
+	int64_t slots;            // of those that claim
+	int64_t draining;         // those that do not
+	int64_t draining_running; // jobs they run
+	int64_t last_slots;       // of the worker last seen, alive or not; 0: there was never one
+
+	enum lag_answer kafka_waits;
+};
+
+static inline int64_t sample_claiming(const struct sample *sample) {
+	return sample->idle + sample->busy;
+}
+
+// ---- taking them
+
+struct sampler;
+
+// Takes a sample every SAMPLE_EVERY_MS once told to start; taken is called in the loop's thread with each new one.
+struct sampler *sampler_open(struct loop *loop, const struct db_config *db, int64_t lease_ms,
+	void (*taken)(const struct sample *sample, void *arg), void *arg) MUST_USE;
+void sampler_start(struct sampler *sampler);                // when the schema is there; again is fine
+void sampler_lag(struct sampler *sampler, struct lag *lag); // where kafka_waits comes from
+// How old the latest sample is; -1: there was never one.
+int64_t sampler_age_ms(const struct sampler *sampler);
+const char *sampler_trouble(const struct sampler *sampler); // why the figures are not fresh; NULL where they are
+void sampler_close(struct sampler *sampler);
