@@ -4,14 +4,15 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
+#define CROWD             4 // submissions under way from which on they are gathered
 #define LOOKUP_TIMEOUT_MS 1000
 #define INSERT_TIMEOUT_MS 2000
 
 struct intake {
 	struct loop *loop;
 	struct submit *submit;
-	struct kafka_producer *producer;
-	struct db_session *inserts, *lookups; // apart, so that a look-up does not wait for a batch; NULL: no ledger yet
+	struct kafka_producer *at_once, *gather; // for a lone submission, and for many at a time
+	struct db_session *inserts, *lookups;    // apart, so that a look-up does not wait for a batch; NULL: no ledger yet
 	struct ledger_tap *tap;
 };
 
@@ -30,8 +31,10 @@ static int produce(const struct trabajo *trabajo, const char *spec_text, struct 
 	struct kafka_header headers[3];
 	size_t count = trabajo_headers(trabajo, spec_text, headers);
 	struct error error AUTO_ERROR = {0};
-	int status = kafka_produce(
-		intake->producer, trabajo->key, trabajo->url, strlen(trabajo->url), headers, count, submission, &error);
+	bool crowd = submit_under_way(intake->submit) > CROWD;
+	struct kafka_producer *producer = crowd ? intake->gather : intake->at_once;
+	int status =
+		kafka_produce(producer, trabajo->key, trabajo->url, strlen(trabajo->url), headers, count, submission, &error);
 	if (status) log_warn(log_m("a job could not be handed to Kafka"), log_s("key", trabajo->key), log_e(&error));
 	return status;
 }
@@ -81,13 +84,20 @@ static void tap(void *arg) {
 	ledger_tap(intake->tap);
 }
 
+static int open_producer(struct intake *intake, const struct kafka_config *kafka, enum kafka_pace pace,
+	struct kafka_producer **producer, struct error *error) {
+	return kafka_producer_open(
+		intake->loop, kafka, KAFKA_TOPIC_TRABAJOS, pace, SUBMIT_MESSAGE_TIMEOUT_MS, delivered, intake, producer, error);
+}
+
 int intake_open(struct loop *loop, const struct kafka_config *kafka, struct intake **intake, struct error *error) {
 	struct intake *opened = mem_zalloc(sizeof *opened);
 	const struct submit_ports ports = {
 		.produce = produce, .ledger_up = ledger_up, .lookup = lookup, .insert = insert, .tap = tap, .arg = opened};
 	opened->loop = loop;
-	if (kafka_producer_open(loop, kafka, KAFKA_TOPIC_TRABAJOS, KAFKA_BY_MOMENT, SUBMIT_MESSAGE_TIMEOUT_MS, delivered,
-		    opened, &opened->producer, error)) {
+	if (open_producer(opened, kafka, KAFKA_AT_ONCE, &opened->at_once, error) ||
+		open_producer(opened, kafka, KAFKA_GATHER, &opened->gather, error)) {
+		kafka_producer_close(opened->at_once, 0);
 		free(opened);
 		return -1;
 	}
@@ -106,7 +116,8 @@ void intake_ledger(struct intake *intake, const struct db_config *db) {
 void intake_close(struct intake *intake, int64_t flush_ms) {
 	if (!intake) return;
 	submit_stop(intake->submit);
-	kafka_producer_close(intake->producer, flush_ms);
+	kafka_producer_close(intake->at_once, flush_ms);
+	kafka_producer_close(intake->gather, flush_ms);
 	if (intake->inserts) {
 		db_session_close(intake->inserts);
 		db_session_close(intake->lookups);
@@ -121,7 +132,7 @@ struct submit *intake_submit(const struct intake *intake) {
 }
 
 bool intake_kafka_ready(const struct intake *intake) {
-	return kafka_producer_ready(intake->producer);
+	return kafka_producer_ready(intake->at_once) && kafka_producer_ready(intake->gather);
 }
 
 bool intake_ledger_ready(const struct intake *intake) {

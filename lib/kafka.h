@@ -74,16 +74,16 @@ typedef void kafka_delivered(enum kafka_delivery delivery, int64_t timestamp_ms,
 
 struct kafka_producer;
 
-// How a record's partition is chosen. Each partition is a request of its own to the broker: many small records that come at the same
-// time are several times cheaper in one partition than strewn over all of them by their keys.
-enum kafka_spread {
-	KAFKA_BY_KEY,    // equal keys in one partition, in order
-	KAFKA_BY_MOMENT, // records of the same few milliseconds in one partition, the next ones in another
+// Each partition is a request of its own to the broker, and librdkafka's thread spins while records are under way that need not wait
+// for others. So what comes in crowds is several times cheaper when it is gathered.
+enum kafka_pace {
+	KAFKA_AT_ONCE, // sent at once; equal keys in one partition, in order
+	KAFKA_GATHER,  // half a millisecond's records together, in one partition; the next ones in another
 };
 
 // Never blocks, never fails for want of a broker. message_timeout_ms: after it the delivery is reported as failed.
 // After a fatal idempotence error the producer is rebuilt by itself; what was under way is reported POSSIBLY_PERSISTED.
-int kafka_producer_open(struct loop *loop, const struct kafka_config *config, const char *topic, enum kafka_spread spread,
+int kafka_producer_open(struct loop *loop, const struct kafka_config *config, const char *topic, enum kafka_pace pace,
 	int64_t message_timeout_ms, kafka_delivered *delivered, void *arg, struct kafka_producer **producer,
 	struct error *error) MUST_USE;
 // Copies everything. 0: `delivered` will be called exactly once, later, from the loop. -1: certainly not sent

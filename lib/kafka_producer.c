@@ -37,7 +37,7 @@ struct kafka_producer {
 	struct loop *loop;
 	struct kafka_config config;
 	char *topic;
-	enum kafka_spread spread;
+	enum kafka_pace pace;
 	char *timeout; // message.timeout.ms
 	kafka_delivered *delivered;
 	void *arg;
@@ -96,7 +96,7 @@ static void doubt(struct instance *instance) {
 
 static rd_kafka_conf_t *configure(const struct kafka_producer *producer, struct error *error) {
 	const struct kafka_setting defaults[] = {
-		{"queue.buffering.max.ms", "0"},
+		{"queue.buffering.max.ms", producer->pace == KAFKA_AT_ONCE ? "0" : "0.5"},
 		{"queue.buffering.max.kbytes", "65536"},
 		{"queue.buffering.max.messages", "100000"},
 		{NULL, NULL},
@@ -144,7 +144,7 @@ static int32_t partition_of_moment(const rd_kafka_topic_t *topic, const void *ke
 }
 
 static rd_kafka_topic_t *topic_new(const struct kafka_producer *producer, rd_kafka_t *rk) {
-	if (producer->spread == KAFKA_BY_KEY) return rd_kafka_topic_new(rk, producer->topic, NULL);
+	if (producer->pace == KAFKA_AT_ONCE) return rd_kafka_topic_new(rk, producer->topic, NULL);
 	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(rk);
 	rd_kafka_topic_conf_set_partitioner_cb(conf, partition_of_moment);
 	return rd_kafka_topic_new(rk, producer->topic, conf);
@@ -333,11 +333,11 @@ void kafka_producer_close(struct kafka_producer *producer, int64_t flush_ms) {
 	free(producer);
 }
 
-int kafka_producer_open(struct loop *loop, const struct kafka_config *config, const char *topic, enum kafka_spread spread,
+int kafka_producer_open(struct loop *loop, const struct kafka_config *config, const char *topic, enum kafka_pace pace,
 	int64_t message_timeout_ms, kafka_delivered *delivered, void *arg, struct kafka_producer **producer,
 	struct error *error) {
 	struct kafka_producer *made = mem_zalloc(sizeof(*made));
-	*made = (struct kafka_producer){.loop = loop, .config = *config, .spread = spread, .delivered = delivered, .arg = arg};
+	*made = (struct kafka_producer){.loop = loop, .config = *config, .pace = pace, .delivered = delivered, .arg = arg};
 	made->config.bootstrap = mem_strdup(config->bootstrap);
 	made->config.extra = mem_strdup(config->extra ? config->extra : "");
 	made->topic = mem_strdup(topic);

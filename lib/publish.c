@@ -133,7 +133,7 @@ int publisher_open(struct loop *loop, const struct kafka_config *config, struct 
 	made->loop = loop;
 	made->session = session;
 	made->mark_timer = loop_timer_new(loop, mark_soon, made);
-	if (kafka_producer_open(loop, config, KAFKA_TOPIC_RESULTADOS, KAFKA_BY_KEY, MESSAGE_TIMEOUT_MS, delivered, made,
+	if (kafka_producer_open(loop, config, KAFKA_TOPIC_RESULTADOS, KAFKA_AT_ONCE, MESSAGE_TIMEOUT_MS, delivered, made,
 		    &made->producer, error) < 0) {
 		loop_timer_free(made->mark_timer);
 		free(made);

@@ -79,7 +79,7 @@ static void rig_open(struct rig *rig, const char *topic, int64_t timeout_ms) {
 	AUTO_ERROR struct error error = {0};
 	*rig = (struct rig){.loop = loop_new(), .topic = topic};
 	rig->patience = loop_timer_new(rig->loop, patience_lost, rig);
-	if (kafka_producer_open(rig->loop, &config, topic, KAFKA_BY_KEY, timeout_ms, delivered, rig, &rig->producer, &error))
+	if (kafka_producer_open(rig->loop, &config, topic, KAFKA_AT_ONCE, timeout_ms, delivered, rig, &rig->producer, &error))
 		fail_msg("%s", error_text(&error));
 }
 
@@ -210,7 +210,7 @@ static void records_of_one_moment_share_a_partition(void **state UNUSED) {
 	AUTO_ERROR struct error error = {0};
 	struct rig rig = {.loop = loop_new()};
 	rig.patience = loop_timer_new(rig.loop, patience_lost, &rig);
-	if (kafka_producer_open(rig.loop, &config, "moment", KAFKA_BY_MOMENT, 10000, delivered, &rig, &rig.producer, &error))
+	if (kafka_producer_open(rig.loop, &config, "moment", KAFKA_GATHER, 10000, delivered, &rig, &rig.producer, &error))
 		fail_msg("%s", error_text(&error));
 	await_ready(&rig);
 	for (int i = 0; i < COUNT; i++) {
