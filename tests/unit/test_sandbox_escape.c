@@ -162,9 +162,9 @@ static int attack_filter(void) {
 }
 
 static int attack_look_around(void) {
-	static const char *const secrets[] = {"/etc/shadow", "/root/.bashrc", "/var/lib/postgresql", "/tmp/devstack",
-		"/home/user", "/sys/class", "/proc/kcore", "/proc/1/environ", "/dev/sda", "/dev/vda", "/dev/mem", "/dev/kmsg",
-		"/run/docker.sock", "/var/run/docker.sock"};
+	static const char *const secrets[] = {"/etc/shadow", "/root/.bashrc", "/var/lib/postgresql", "/home/user", "/sys/class",
+		"/proc/kcore", "/proc/1/environ", "/dev/sda", "/dev/vda", "/dev/mem", "/dev/kmsg", "/run/docker.sock",
+		"/var/run/docker.sock"};
 	for (size_t i = 0; i < COUNT_OF(secrets); i++) {
 		int fd = open(secrets[i], O_RDONLY | O_NONBLOCK);
 		char byte;
