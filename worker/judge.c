@@ -51,10 +51,17 @@ static void judge_not_started(const struct judge_facts *facts, struct outcome *o
 		outcome_set(outcome, OUTCOME_SANDBOX, BLAME_PLATFORM, "the sandbox could not start: %s", error_text(error));
 }
 
+// What a shell exits with where it did not find a command; which one, it has printed.
+#define EXIT_NOT_FOUND 127
+
 static void judge_exit(const struct judge_facts *facts, struct outcome *outcome) {
 	const struct error *error = &facts->report->error; // set where the command could not be executed: exit 126 or 127
+	const char *why = facts->report->exit_code == EXIT_NOT_FOUND
+				  ? "a shell says so of a command that it did not find, see the log"
+				  : "";
+	if (error->kind != ERROR_NONE) why = error_text(error);
 	outcome_set(outcome, OUTCOME_EXIT, BLAME_USER, "%s exited with %d%s%s", facts->command, facts->report->exit_code,
-		error->kind == ERROR_NONE ? "" : ": ", error->kind == ERROR_NONE ? "" : error_text(error));
+		*why ? ": " : "", why);
 }
 
 void judge(const struct judge_facts *facts, struct outcome *outcome) {
@@ -106,10 +113,12 @@ void retry_decide(const struct retry_facts *facts, struct retry_decision *decisi
 	if (facts->outcome->blame == BLAME_PLATFORM) {
 		decision->platform_failures++;
 		decision->again = decision->platform_failures < facts->max_attempts;
+		decision->dead = !decision->again;
 		decision->delay_ms = backoff(facts->platform_failures, facts->random);
 	} else {
 		decision->user_failures++;
 		decision->again = decision->user_failures <= facts->retries;
+		decision->dead = !decision->again && facts->retries > 0;
 		decision->delay_ms = backoff(facts->user_failures, facts->random);
 	}
 	if (!decision->again) decision->delay_ms = 0;

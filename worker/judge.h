@@ -36,6 +36,7 @@ struct retry_facts {
 
 struct retry_decision {
 	bool again;
+	bool dead;                                // it had a budget for this, and has used it up
 	int64_t delay_ms;                         // exponential backoff with full jitter
 	int64_t platform_failures, user_failures; // after this attempt
 };

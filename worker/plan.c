@@ -52,7 +52,7 @@ const char *plan_glob_fault(const char *glob) {
 		at += strspn(at, "/");
 	}
 	for (const char *at = glob; *at; at++)
-		if ((unsigned char)*at < ' ' || *at == 0x7f) return "a path has no control characters";
+		if (plan_is_control(*at)) return "a path has no control characters";
 	return NULL;
 }
 
@@ -208,7 +208,8 @@ int plan_detect(int tree_fd, struct plan *plan, char **looked_for, struct error 
 		free(list);
 		list = longer;
 	}
-	*looked_for = STEAL(list);
+	const char *hint = plan_hint(tree_fd);
+	*looked_for = mem_format("%s%s%s", list, hint ? "; " : "", hint ? hint : "");
 	return 1;
 }
 
@@ -260,15 +261,27 @@ static int check_kind(const struct plan *plan, struct error *error) {
 	return error_set(error, ERROR_INPUT, "plan: unknown kind");
 }
 
+static int check_command(const char *command, struct error *error) {
+	if (!command || !*command) return error_set(error, ERROR_INPUT, "plan: command is no text");
+	for (const char *at = command; *at; at++)
+		if (plan_is_control(*at)) return error_set(error, ERROR_INPUT, "plan: command has control characters");
+	return 0;
+}
+
+static int read_amount(const json_t *json, const char *name, int64_t most, int64_t *amount, struct error *error) {
+	if (json_int(json, name, -1, most, -1, amount, error) < 0) return error_wrap(error, "plan");
+	return *amount != 0 ? 0 : error_set(error, ERROR_INPUT, "plan: %s is 0", name);
+}
+
 static int read_members(const json_t *json, struct plan *plan, struct error *error) {
 	if (!json_is_object(json) || json_object_size(json) != 7)
 		return error_set(error, ERROR_INPUT, "plan: not the seven members");
 	plan->kind = mem_strdup(json_text(json, "kind"));
 	plan->command = mem_strdup(json_text(json, "command"));
 	if (check_kind(plan, error) < 0) return -1;
-	if (!plan->command) return error_set(error, ERROR_INPUT, "plan: command is no text");
-	if (json_int(json, "timeout_s", -1, PLAN_TIMEOUT_S_MAX, -1, &plan->timeout_s, error) < 0) return -1;
-	if (json_int(json, "memory_mb", -1, PLAN_MEMORY_MB_MAX, -1, &plan->memory_mb, error) < 0) return -1;
+	if (check_command(plan->command, error) < 0) return -1;
+	if (read_amount(json, "timeout_s", PLAN_TIMEOUT_S_MAX, &plan->timeout_s, error) < 0) return -1;
+	if (read_amount(json, "memory_mb", PLAN_MEMORY_MB_MAX, &plan->memory_mb, error) < 0) return -1;
 	if (read_list(json, "argv", 3, &plan->argv, error) < 0) return -1;
 	if (read_list(json, "env", PLAN_ENV_MAX, &plan->env, error) < 0) return -1;
 	if (read_list(json, "artifacts", PLAN_ARTIFACTS_MAX, &plan->artifacts, error) < 0) return -1;

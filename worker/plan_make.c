@@ -10,6 +10,11 @@ static bool next_line(const char **text, const char *end, char *line) {
 	bool comment = false;
 	if (at >= end) return false;
 	for (; at < end && *at != '\n'; at++) {
+		if (*at == '\0') { // make, too, ignores what follows on such a line
+			const char *newline = memchr(at, '\n', (size_t)(end - at));
+			at = newline ? newline : end;
+			break;
+		}
 		if (*at == '\\' && at + 1 < end && (at[1] == '\n' || (at[1] == '\r' && at + 2 < end && at[2] == '\n'))) {
 			at += at[1] == '\r' ? 2 : 1;
 			line[length++] = ' ';
@@ -20,7 +25,8 @@ static bool next_line(const char **text, const char *end, char *line) {
 		} else if (*at == '#') {
 			comment = true;
 		}
-		if (!comment && *at != '\0' && *at != '\r') line[length++] = *at;
+		bool ends = *at == '\r' && at + 1 < end && at[1] == '\n';
+		if (!comment && !ends) line[length++] = *at;
 	}
 	line[length] = '\0';
 	*text = at < end ? at + 1 : end;

@@ -22,6 +22,12 @@ int plan_yaml_read(const char *text, size_t length, struct plan *plan, struct er
 int plan_npm_has_main(const char *text, size_t length, struct error *error) MUST_USE;
 // Whether a rule has the target main, written out (GNU make manual, 4.2 Rule Syntax; includes and macros are not followed).
 bool plan_make_has_main(const char *text, size_t length) MUST_USE;
+// Where there is no plan: what the repository seems to be and what it lacks, in one sentence without a full stop. NULL: no idea.
+const char *plan_hint(int tree_fd);
+
+static inline bool plan_is_control(char c) {
+	return (unsigned char)c < ' ' || c == 0x7f;
+}
 
 // NAME=value whose name a plan may set; plan_read and plan_yaml_read agree on it. NULL: fine; else what is wrong.
 const char *plan_env_fault(const char *name, size_t length);

@@ -8,11 +8,28 @@
 #include <yaml.h>
 
 struct reader {
+	const char *text;
+	size_t length;
 	yaml_parser_t parser;
 	yaml_event_t event; // the current one
 	struct plan *plan;
 	struct error *error;
 };
+
+// Line breaks (YAML 1.1, 5.4: LF, CR, CRLF, NEL, LS, PS) in the text's first `most` bytes.
+static size_t breaks_before(const struct reader *reader, size_t most) {
+	static const char *const others[] = {"\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+	const char *end = reader->text + (most < reader->length ? most : reader->length);
+	size_t breaks = 0;
+	for (const char *at = reader->text; at < end; at++) {
+		breaks += *at == '\n' || (*at == '\r' && !(at + 1 < end && at[1] == '\n'));
+		for (size_t i = 0; i < COUNT_OF(others); i++) {
+			size_t length = strlen(others[i]);
+			breaks += (size_t)(end - at) >= length && memcmp(at, others[i], length) == 0;
+		}
+	}
+	return breaks;
+}
 
 static int fail_at(struct reader *reader, size_t line, const char *format, ...) PRINTF(3, 4);
 static int fail_at(struct reader *reader, size_t line, const char *format, ...) {
@@ -21,17 +38,25 @@ static int fail_at(struct reader *reader, size_t line, const char *format, ...) 
 	va_start(arguments, format);
 	if (vasprintf(&text, format, arguments) < 0) abort();
 	va_end(arguments);
+	size_t last = breaks_before(reader, reader->length);
+	if (line > last) line = last; // libyaml begins a new line at the end of a text that has no newline there
 	return error_set(reader->error, ERROR_INPUT, "trabajo.yaml: line %zu: %s", line + 1, text);
 }
 
 // As fail_at, whose -1 the analyser cannot see.
 #define FAIL(reader, ...) (fail_at(reader, (reader)->event.start_mark.line, __VA_ARGS__), -1)
 
+// What is no UTF-8 or no character of YAML has an offset, but no mark.
+static size_t problem_line(const struct reader *reader) {
+	if (reader->parser.error != YAML_READER_ERROR) return reader->parser.problem_mark.line;
+	return breaks_before(reader, reader->parser.problem_offset);
+}
+
 static int next(struct reader *reader) {
 	yaml_event_delete(&reader->event);
 	if (!yaml_parser_parse(&reader->parser, &reader->event)) {
 		const char *problem = reader->parser.problem ? reader->parser.problem : "not readable";
-		return fail_at(reader, reader->parser.problem_mark.line, "no YAML: %s", problem);
+		return fail_at(reader, problem_line(reader), "no YAML: %s", problem);
 	}
 	if (reader->event.type == YAML_ALIAS_EVENT) return FAIL(reader, "aliases (*name) are not allowed");
 	return 0;
@@ -75,7 +100,11 @@ static char *first_line(const char *text) {
 		length = 100;
 		while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80) length--; // not within a character
 	}
-	return mem_format("%.*s%s", (int)length, text, cut ? " …" : "");
+	char *line = mem_format("%.*s%s", (int)length, text, cut ? " …" : "");
+	// It is shown on terminals: escape sequences, which "\e" in a quoted text makes, do not get there.
+	for (char *at = line; *at; at++)
+		if (plan_is_control(*at)) *at = ' ';
+	return line;
 }
 
 static int read_run(struct reader *reader) {
@@ -213,7 +242,7 @@ static int read_document(struct reader *reader) {
 }
 
 int plan_yaml_read(const char *text, size_t length, struct plan *plan, struct error *error) {
-	struct reader reader = {.plan = plan, .error = error};
+	struct reader reader = {.text = text, .length = length, .plan = plan, .error = error};
 	if (!yaml_parser_initialize(&reader.parser)) return error_set(error, ERROR_INTERNAL, "libyaml does not start");
 	yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text, length);

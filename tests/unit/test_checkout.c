@@ -168,7 +168,8 @@ static void names_that_git_forbids_are_refused(void **state) {
 static void names_that_only_resemble_those_are_fine(void **state) {
 	(void)state;
 	static const char *const names[] = {".gitignore", ".gitmodules", ".gita", "git", "git~2", "git~10", "..a", "a..", "...",
-		".git-x", "x.git", "gi\xe2\x80\x8ct", "\xff\xfe", "a\\b", "a:b", "a\nb", "\xc3\xb1", ".gi", "-rf", " ", NULL};
+		".git-x", "x.git", "gi\xe2\x80\x8ct", "\x0egit", "\xff\xfe", "a\\b", "a:b", "a\nb", "\xc3\xb1", ".gi", "-rf",
+		" ", NULL};
 	for (const char *const *name = names; *name; name++)
 		if (path_fault(*name)) fail_msg("%s: %s", *name, path_fault(*name));
 }

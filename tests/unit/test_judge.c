@@ -41,6 +41,20 @@ static void an_exit_code_and_a_signal_are_the_users(void **state) {
 	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .exit_code = -1, .signal = 9}, OUTCOME_SIGNAL, BLAME_USER);
 }
 
+static void a_command_that_was_not_found_is_said_to_be(void **state) {
+	(void)state;
+	struct sandbox_report by_shell = {.ran = true, .exit_code = 127}, by_us = {.ran = true, .exit_code = 127};
+	struct outcome outcome = judged(JOB_STOP_NONE, &by_shell);
+	assert_string_equal(
+		outcome.message, "main.sh exited with 127: a shell says so of a command that it did not find, see the log");
+	outcome_clear(&outcome);
+	error_set(&by_us.error, ERROR_INPUT, "node: not found on this worker");
+	outcome = judged(JOB_STOP_NONE, &by_us);
+	assert_string_equal(outcome.message, "main.sh exited with 127: node: not found on this worker");
+	outcome_clear(&outcome);
+	error_clear(&by_us.error);
+}
+
 static void a_limit_is_the_cause_only_where_the_job_failed(void **state) {
 	(void)state;
 	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .processes_hit = true, .disk_hit = true, .memory_hit = true},
@@ -126,6 +140,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_command_that_exits_with_zero_is_fine),
 		cmocka_unit_test(an_exit_code_and_a_signal_are_the_users),
+		cmocka_unit_test(a_command_that_was_not_found_is_said_to_be),
 		cmocka_unit_test(a_limit_is_the_cause_only_where_the_job_failed),
 		cmocka_unit_test(what_the_worker_ended_is_named_by_why),
 		cmocka_unit_test(a_box_that_could_not_start_is_the_platforms_fault),

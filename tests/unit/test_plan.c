@@ -29,8 +29,9 @@ static int tree_up(void **state) {
 }
 
 static int tree_down(void **state) {
-	static const char *const names[] = {
-		"trabajo.yaml", "package.json", "Makefile", "main.py", "main.sh", "main", "ci/t.yaml", NULL};
+	static const char *const names[] = {"trabajo.yaml", "package.json", "Makefile", "main.py", "main.sh", "main",
+		"ci/t.yaml", "trabajo.yml", "GNUmakefile", "makefile", "go.mod", "Cargo.toml", "CMakeLists.txt",
+		"requirements.txt", "pyproject.toml", "setup.py", "Dockerfile", NULL};
 	struct tree *tree = *state;
 	for (const char *const *name = names; *name; name++)
 		if (unlinkat(tree->fd, *name, 0) < 0) unlinkat(tree->fd, *name, AT_REMOVEDIR);
@@ -141,6 +142,39 @@ static void links_inside_the_tree_are_followed_and_links_out_are_not(void **stat
 	}
 }
 
+static void what_a_repository_without_a_plan_seems_to_be_is_said_with_the_remedy(void **state) {
+	struct tree *tree = *state;
+	// each stands before those that came before it here
+	static const struct {
+		const char *file, *word;
+	} cases[] = {{"Dockerfile", "; no images are built here (Dockerfile): add a trabajo.yaml"},
+		{"setup.py", "; this seems to be a Python package (setup.py)"},
+		{"pyproject.toml", "; this seems to be a Python package (pyproject.toml)"},
+		{"requirements.txt", "; this seems to be a Python program (requirements.txt): name the program main.py, or"},
+		{"CMakeLists.txt", "; this seems to be built by CMake (CMakeLists.txt)"},
+		{"Cargo.toml", "\"run: cargo run --release\""}, {"go.mod", "\"run: go run .\""},
+		{"makefile", "; makefile is not looked at: call it Makefile"},
+		{"GNUmakefile", "; GNUmakefile is not looked at: call it Makefile"},
+		{"trabajo.yml", "; trabajo.yml is not looked at: call it trabajo.yaml"}};
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		put(tree, cases[i].file, "x", 0644);
+		expect_none(tree, cases[i].word);
+	}
+	put(tree, "main.py", "x", 0644);
+	expect_plan(tree, "main.py", "python3 main.py");
+}
+
+static void a_folder_or_a_link_is_no_hint(void **state) {
+	struct tree *tree = *state;
+	char *looked_for;
+	struct plan plan;
+	assert_int_equal(mkdirat(tree->fd, "go.mod", 0755), 0);
+	assert_int_equal(symlinkat("/etc/passwd", tree->fd, "Dockerfile"), 0);
+	assert_int_equal(plan_detect(tree->fd, &plan, &looked_for, NULL), 1);
+	assert_null(strchr(looked_for, ';'));
+	free(looked_for);
+}
+
 // ---- package.json
 
 static void package_json_is_read_as_npm_does(void **state) {
@@ -156,6 +190,19 @@ static void package_json_is_read_as_npm_does(void **state) {
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		int has = plan_npm_has_main(cases[i].text, strlen(cases[i].text), &error);
 		if (has != cases[i].has) fail_msg("%s: %d", cases[i].text, has);
+	}
+}
+
+static void a_broken_package_json_is_not_quoted(void **state) {
+	(void)state;
+	static const char *const texts[] = {
+		"{\"scripts\":{\"main\":\"x\" \xc3\xb1\xc3\xb1}}", "{\"scripts\": \x1b[31m}", "{\n\n\"a\": secret}", NULL};
+	for (const char *const *text = texts; *text; text++) {
+		AUTO_ERROR struct error error = {0};
+		assert_int_equal(plan_npm_has_main(*text, strlen(*text), &error), -1);
+		assert_memory_equal(error_text(&error), "package.json: line ", 19);
+		for (const char *at = error_text(&error); *at; at++) assert_in_range(*at, ' ', '~');
+		assert_null(strstr(error_text(&error), "secret"));
 	}
 }
 
@@ -186,7 +233,7 @@ static void a_makefile_has_main_where_a_rule_names_it(void **state) {
 	(void)state;
 	static const char *const with[] = {"main:\n", "main :\n", "main: a b\n\tx", "main::\n", "all main test: x\n",
 		"main&: x", "a main &: x", "x=1\n\nmain: y # z\n", "a \\\n main: b\n", "  main: x", "main: ; echo x\n",
-		"main:\r\n\tx\r\n", "a:\n\tb\nmain:", "main: X = y\n", "define x\nendef\nmain:\n", NULL};
+		"main:\r\n\tx\r\n", "a:\n\tb\nmain:", "main: X = y\n", "define x\nendef\nmain:\n", "a \\\r\n main:\r\n", NULL};
 	for (const char *const *text = with; *text; text++)
 		if (!plan_make_has_main(*text, strlen(*text))) fail_msg("no main in: %s", *text);
 }
@@ -196,9 +243,11 @@ static void a_makefile_without_such_a_rule_has_none(void **state) {
 	static const char *const without[] = {"", "main", "main = x\n", "main := x\n", "main ::= x\n", "main :::= x\n",
 		"main ?= a:b\n", "a: main\n", ".PHONY: main\n", "#main:\n", "\tmain:\n", "x:\n\tmain: y\n", "main.o: x\n",
 		"$(main:x=y): z\n", "mainly:\n", "a # main:\n", "define x\nmain:\nendef\n", "# a \\\nmain:\n",
-		"domain main.c: x", "$(a) $(b:main: c)", NULL};
+		"domain main.c: x", "$(a) $(b:main: c)", "ma\rin:\n", NULL};
 	for (const char *const *text = without; *text; text++)
 		if (plan_make_has_main(*text, strlen(*text))) fail_msg("main in: %s", *text);
+	assert_false(plan_make_has_main("ma\0in:\n", 7));
+	assert_true(plan_make_has_main("x\0y\nmain:\n", 10));
 }
 
 // ---- trabajo.yaml
@@ -227,6 +276,17 @@ static void a_whole_trabajo_yaml_is_read(void **state) {
 	plan_clear(&plan);
 }
 
+static void a_command_is_shown_without_what_a_terminal_would_obey(void **state) {
+	(void)state;
+	AUTO_ERROR struct error error = {0};
+	struct plan plan = {.timeout_s = -1, .memory_mb = -1};
+	const char *text = "run: \"echo \\e[31m\\a red\\x7f\"\n";
+	if (plan_yaml_read(text, strlen(text), &plan, &error) < 0) fail_msg("%s", error_text(&error));
+	assert_string_equal(plan.command, "echo  [31m  red ");
+	assert_string_equal(plan.argv[2], "echo \x1b[31m\a red\x7f");
+	plan_clear(&plan);
+}
+
 static void amounts_take_units(void **state) {
 	(void)state;
 	static const struct {
@@ -251,7 +311,10 @@ static void a_bad_trabajo_yaml_is_refused_with_its_line(void **state) {
 		const char *text, *message;
 	} cases[] = {
 		{"", "line 1: the file is empty"},
-		{"# only a comment\n", "the file is empty"},
+		{"# only a comment\n", "line 2: the file is empty"},
+		{"# only a comment", "line 1: the file is empty"},
+		{"run: x\nenv: [", "line 2: env must be a list"},
+		{"run: x\r\ntimeout: 0\r\n", "line 2: timeout must be from 1"},
 		{"run\n", "line 1: the file must be"},
 		{"- run: x\n", "line 1: the file must be"},
 		{"timeout: 3\n", "line 1: run is missing"},
@@ -294,7 +357,9 @@ static void a_bad_trabajo_yaml_is_refused_with_its_line(void **state) {
 		{"run: x\n---\nrun: y\n", "line 2: a second document"},
 		{"run: 'x\n", "no YAML"},
 		{"run: x\n\ty: z\n", "no YAML"},
-		{"run: \xff\n", "no YAML"},
+		{"run: \xff\n", "line 1: no YAML"},
+		{"run: x\n\nenv:\n  A: \xff\n", "line 4: no YAML"},
+		{"run: x\r\n\r\nenv:\r\n  A: \x01\r\n", "line 4: no YAML"},
 		{"%YAML 9.9\n---\nrun: x\n", "no YAML"},
 	};
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -374,6 +439,10 @@ static void a_plan_that_is_not_ours_is_refused(void **state) {
 #define REST "\"timeout_s\":-1,\"memory_mb\":-1"
 	static const char *const texts[] = {"7", "[]", "{}",
 		"{\"kind\":\"evil\",\"command\":\"x\",\"argv\":[\"x\"],\"env\":[],\"artifacts\":[]," REST "}",
+		"{\"kind\":\"main\",\"command\":\"\",\"argv\":[\"x\"],\"env\":[],\"artifacts\":[]," REST "}",
+		"{\"kind\":\"main\",\"command\":\"\\u001b[31m\",\"argv\":[\"x\"],\"env\":[],\"artifacts\":[]," REST "}",
+		"{\"kind\":\"main\",\"command\":\"x\",\"argv\":[\"x\"],\"env\":[],\"artifacts\":[],\"timeout_s\":0,\"memory_mb\":1}",
+		"{\"kind\":\"main\",\"command\":\"x\",\"argv\":[\"x\"],\"env\":[],\"artifacts\":[],\"timeout_s\":1,\"memory_mb\":0}",
 		"{\"kind\":\"main\",\"command\":7,\"argv\":[\"x\"],\"env\":[],\"artifacts\":[]," REST "}",
 		"{\"kind\":\"main\",\"command\":\"x\",\"argv\":[],\"env\":[],\"artifacts\":[]," REST "}",
 		"{\"kind\":\"main\",\"command\":\"x\",\"argv\":[\"\"],\"env\":[],\"artifacts\":[]," REST "}",
@@ -403,12 +472,16 @@ int main(void) {
 		WITH_TREE(what_only_looks_like_a_candidate_is_named_with_its_reason),
 		WITH_TREE(folders_with_the_names_of_files_do_not_count),
 		WITH_TREE(links_inside_the_tree_are_followed_and_links_out_are_not),
+		WITH_TREE(what_a_repository_without_a_plan_seems_to_be_is_said_with_the_remedy),
+		WITH_TREE(a_folder_or_a_link_is_no_hint),
+		cmocka_unit_test(a_broken_package_json_is_not_quoted),
 		cmocka_unit_test(package_json_is_read_as_npm_does),
 		cmocka_unit_test(deeply_nested_package_json_is_refused),
 		WITH_TREE(too_large_files_are_refused),
 		cmocka_unit_test(a_makefile_has_main_where_a_rule_names_it),
 		cmocka_unit_test(a_makefile_without_such_a_rule_has_none),
 		cmocka_unit_test(a_whole_trabajo_yaml_is_read),
+		cmocka_unit_test(a_command_is_shown_without_what_a_terminal_would_obey),
 		cmocka_unit_test(amounts_take_units),
 		cmocka_unit_test(a_bad_trabajo_yaml_is_refused_with_its_line),
 		cmocka_unit_test(floods_in_trabajo_yaml_are_refused),

@@ -128,6 +128,55 @@ static void a_command_that_cannot_be_executed_is_the_jobs_own_fault(void **state
 	expect_refused("./a", 126, "Permission denied");
 }
 
+static void a_missing_interpreter_is_named_and_not_its_script(void **state) {
+	(void)state;
+	static const struct {
+		const char *script, *word;
+	} cases[] = {
+		{"#!/usr/bin/no-such-node\n", "/usr/bin/no-such-node: not found on this worker"},
+		{"#! /no/such -x\necho\n", "/no/such: not found on this worker"},
+		{"#!/usr/bin/env no-such-node\n", "no-such-node: not found on this worker"},
+		{"#!/usr/bin/env -S A=b no-such-node -x\n", "no-such-node: not found on this worker"},
+		{"#!/bin/sh\r\n", "/bin/sh (the script's lines end as on Windows, which makes it another name): not found"},
+		{"#!/usr/bin/env sh\r\n", "sh (the script's lines end as on Windows, which makes it another name): not found"},
+		{"#!/\xff\x1b[31m\n", "/??[31m: not found on this worker"},
+	};
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		rig_write(rig.tree, "asks", cases[i].script, 0755);
+		expect_refused("./asks", 127, cases[i].word);
+	}
+}
+
+static void a_program_for_another_libc_is_told_from_a_missing_one(void **state) {
+	(void)state;
+	AUTO_FREE char *path = mem_format("%s/foreign", rig.tree);
+	rig_copy_file("/proc/self/exe", path, 0755);
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC);
+	char head[8192];
+	ssize_t length = pread(fd, head, sizeof(head), 0);
+	assert_true(length > 0);
+	const char *loader = memmem(head, (size_t)length, "ld-linux", 8);
+	assert_non_null(loader);
+	assert_int_equal(pwrite(fd, "no-linux", 8, loader - head), 8);
+	close(steal_fd(&fd)); // what is open for writing cannot be executed
+	expect_refused("./foreign", 127, "the dynamic loader of ./foreign: not found on this worker");
+}
+
+static void an_interpreter_that_is_there_is_used(void **state) {
+	(void)state;
+	static const char *const scripts[] = {"#!/bin/sh\necho here\n", "#! /usr/bin/env sh\necho here\n",
+		"#!/usr/bin/env -S sh -e\necho here\n", "#!/usr/bin/env -S -i /bin/sh\necho here\n", "#!\necho here\n",
+		"echo here\n"};
+	static const char *const argv[] = {"./asks", NULL};
+	for (size_t i = 0; i < COUNT_OF(scripts); i++) {
+		AUTO_RESULT struct rig_result result;
+		rig_write(rig.tree, "asks", scripts[i], 0755);
+		rig_run_job(&rig, &(struct rig_job){.argv = argv}, &result);
+		if (strcmp(result.out, "here\n") != 0)
+			fail_msg("%s: %s, %s", scripts[i], result.out, error_text(&result.report.error));
+	}
+}
+
 static void a_script_without_an_interpreter_line_is_a_shell_script(void **state) {
 	(void)state;
 	static const char *const argv[] = {"./script", "yes", NULL};
@@ -255,6 +304,9 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(a_flood_of_output_does_not_hold_the_job_up),
 		cmocka_unit_test(exit_codes_and_signals_are_told_apart),
 		cmocka_unit_test(a_command_that_cannot_be_executed_is_the_jobs_own_fault),
+		cmocka_unit_test(a_missing_interpreter_is_named_and_not_its_script),
+		cmocka_unit_test(a_program_for_another_libc_is_told_from_a_missing_one),
+		cmocka_unit_test(an_interpreter_that_is_there_is_used),
 		cmocka_unit_test(a_script_without_an_interpreter_line_is_a_shell_script),
 		cmocka_unit_test(times_and_usage_are_measured),
 		cmocka_unit_test(terminate_reaches_every_process_and_they_may_say_goodbye),

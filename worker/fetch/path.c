@@ -2,6 +2,7 @@
 
 #include "lib/attr.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,7 +40,7 @@ static bool is_dot_git_on_hfs(const char *name) {
 		while (is_ignored_by_hfs(character));
 		if (*want == '\0') return character == 0;
 		if (character >= 0x80 || character == 0) return false;
-		if ((character | 0x20) != (uint32_t)(*want | 0x20)) return false;
+		if (tolower((int)character) != *want) return false;
 	}
 }
 

@@ -25,6 +25,11 @@ struct command {
 };
 int supervise(const struct command *command);
 
+// ---- interpreter.c
+#define INTERPRETER_NAME 512
+// Whether the program, a path, is a script that asks for an interpreter that is not there; then name says which.
+bool interpreter_missing(const char *program, char *const *env, char name[INTERPRETER_NAME]);
+
 // ---- copy.c
 struct copy_result {
 	int64_t files, bytes, skipped; // skipped: what is neither file, folder nor symbolic link

@@ -179,11 +179,19 @@ int supervise(const struct command *command) {
 		say_failed("init: ended before its start", ECANCELED, false);
 		return 71;
 	}
+	char missing[INTERPRETER_NAME];
+	if (interpreter_missing(command->argv[0], command->env, missing)) {
+		say_refused(missing, ENOENT);
+		return 71;
+	}
 	// Before it is executed: what it does at once must not seem to come before its start.
 	int64_t at_us = say_now_us();
 	int number = start(command, &watch.main);
 	if (number != 0) {
-		say_refused(command->argv[0], number);
+		// The file is there: what is not is the loader that it names (PT_INTERP), as with programs for another libc.
+		bool there = number == ENOENT && strchr(command->argv[0], '/') && access(command->argv[0], F_OK) == 0;
+		snprintf(missing, sizeof(missing), "%s%s", there ? "the dynamic loader of " : "", command->argv[0]);
+		say_refused(missing, number);
 		return 71;
 	}
 	close(SPEC_FD_OUT);
