@@ -15,10 +15,17 @@ JOBS ?= $(shell nproc)
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo '$(1)  $(patsubst $(CURDIR)/%,%,$@)')
 
-VARIANT := $(notdir $(CC))$(if $(SAN),-$(SAN))
+# FAILPOINTS=1: with the points of lib/failpoint.h. FAULTY=fence|dedupe|sweeper: that one guard is left out, for the fault suite to
+# find it missing.
+FAULTY ?=
+FAILPOINTS ?= $(FAULTY)
+ifneq ($(filter-out fence dedupe sweeper,$(FAULTY)),)
+$(error FAULTY is "fence", "dedupe", "sweeper" or empty, not "$(FAULTY)")
+endif
+VARIANT := $(notdir $(CC))$(if $(SAN),-$(SAN))$(if $(FAILPOINTS),-fail)$(if $(FAULTY),-no-$(FAULTY))
 B := build/$(VARIANT)
-# The sanitizers' programs stay in their own folder; the ordinary ones are what bin/ holds.
-BIN := $(if $(SAN),$(B)/bin,bin)
+# The programs of special builds stay in their own folders; the ordinary ones are what bin/ holds.
+BIN := $(if $(SAN)$(FAILPOINTS),$(B)/bin,bin)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(CI),-Werror)
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
@@ -29,15 +36,20 @@ else ifeq ($(SAN),address)
 OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 else ifeq ($(SAN),thread)
 OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+else ifeq ($(SAN),fuzzer)
+OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+else ifeq ($(SAN),coverage)
+OPTIMISE := -O1 -g --coverage -fprofile-update=atomic
 else
-$(error SAN is "address", "thread" or empty, not "$(SAN)")
+$(error SAN is "address", "thread", "fuzzer" (of clang), "coverage" or empty, not "$(SAN)")
 endif
 
 PACKAGES := rdkafka libpq libmicrohttpd libcurl cjose uuid jansson libcrypto yaml-0.1 libseccomp libgit2
 # Asked once, and only when something is compiled: `make deps` runs where pkg-config is not there yet.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+CFLAGS += $(if $(FAILPOINTS),-DFAILPOINTS) $(if $(FAULTY),-DFAULTY_$(FAULTY))
 CFLAGS += -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDEN) $(OPTIMISE) -include lib/banned.h
-LDFLAGS += $(LINK_HARDEN) $(filter -fsanitize=%,$(OPTIMISE)) -pthread
+LDFLAGS += $(LINK_HARDEN) $(filter -fsanitize=% --coverage,$(OPTIMISE)) -pthread
 pkg = $(shell pkg-config --libs $(1))
 
 c_in = $(sort $(wildcard $(1)/*.c))
@@ -51,14 +63,15 @@ INIT_C := $(call c_in,worker/init)
 OBSERVER_C := $(call c_in,observer)
 CLI_C := $(call c_in,cli)
 UNIT_C := $(call c_in,tests/unit)
-ALL_C := $(LIB_C) $(FRONTEND_C) $(WORKER_C) $(FETCH_C) $(INIT_C) $(OBSERVER_C) $(CLI_C) $(UNIT_C)
+BENCH_C := $(call c_in,bench)
+ALL_C := $(LIB_C) $(FRONTEND_C) $(WORKER_C) $(FETCH_C) $(INIT_C) $(OBSERVER_C) $(CLI_C) $(UNIT_C) $(BENCH_C)
 MIGRATIONS := $(sort $(wildcard sql/[0-9]*.sql))
 
 LIB := $(B)/libtrabajos.a
 PROGRAMS := $(addprefix $(BIN)/,trabajos-frontend trabajos-worker trabajos-fetch trabajos-init trabajos-observer trabajos)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(filter tests/unit/test_%.c,$(UNIT_C)))
 
-all: $(PROGRAMS) ## build the programs into bin/
+all: $(PROGRAMS) $(if $(FAILPOINTS),$(B)/clock.so) ## build the programs into bin/
 
 # ---- objects
 
@@ -112,8 +125,30 @@ $(BIN)/trabajos-observer: $(B)/observer/main.o $(B)/libobserver.a $(LIB)
 $(BIN)/trabajos: $(call o_of,$(CLI_C)) $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
 
+# Ours in bench/ledger; not installed.
+$(BIN)/bench-ledger-jobs: $(B)/bench/ledger_jobs.o $(B)/libworker.a $(LIB)
+	$(call link,$(LIBS_COMMON) $(call pkg,yaml-0.1 libseccomp))
+
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libfrontend.a $(B)/libfetch.a $(B)/libworker.a $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose libgit2 yaml-0.1 libseccomp cmocka))
+
+# Loaded into a daemon that the fault suite runs with a wrong clock.
+$(B)/clock.so: tests/faults/clock.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
+
+# ---- fuzz targets (tests/fuzz): what reads strangers' bytes, with clang's libFuzzer, in build/fuzz
+
+FUZZED_C := $(addprefix lib/,address.c cron.c digest.c error.c giturl.c http_peer.c json.c loop.c mem.c moment.c option.c resultado.c \
+	trabajo.c uuid.c) $(wildcard frontend/token*.c) worker/environment.c worker/fetch_result.c worker/fetch/path.c \
+	$(sort $(wildcard worker/plan*.c))
+FUZZ_C := $(call c_in,tests/fuzz)
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(filter tests/fuzz/fuzz_%.c,$(FUZZ_C)))
+ALL_C += $(FUZZ_C)
+
+$(B)/libfuzzed.a: $(call o_of,$(FUZZED_C) $(filter-out tests/fuzz/fuzz_%.c,$(FUZZ_C)))
+$(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/libfuzzed.a
+	$(call link,-fsanitize=fuzzer $(call pkg,jansson uuid libcrypto cjose libcurl libgit2 yaml-0.1) -lm)
 
 # The sandbox's tests start it.
 $(UNIT): | $(BIN)/trabajos-init
@@ -130,9 +165,26 @@ unit: $(UNIT) ## unit tests
 
 test: deps ## set-up and every test
 	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) FAILPOINTS=1 all
 	@tests/run
 
 unit-programs: $(UNIT)
+
+fuzz: ## every fuzz target for FUZZ_S seconds (default 600)
+	@tests/run-fuzz $(or $(FUZZ_S),600)
+
+fuzz-programs:
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer B=build/fuzz fuzz-here
+fuzz-here: $(FUZZ)
+
+faults: deps ## the fault suite: SEED=n or SEEDS=1-20, COUNT=jobs; SELF=1: it proves itself
+	@$(MAKE) --no-print-directory -j$(JOBS) FAILPOINTS=1 all
+	@tests/faults/run $(if $(SELF),--self) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seeds $(SEED)) $(if $(COUNT),--jobs $(COUNT))
+
+coverage: deps ## which lines every test together runs; ends with the figures of each folder
+	@dev/deps --for coverage
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=coverage all unit-programs
+	@tests/run-coverage
 
 demo: deps ## set-up, then a repository in and its result out, for real
 	@$(MAKE) --no-print-directory -j$(JOBS) all
@@ -153,7 +205,7 @@ format: ## rewrite the C files in the house's form
 
 bench: deps ## side-by-side benchmarks
 	@dev/deps --for bench
-	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BIN)/bench-ledger-jobs
 	@bench/run
 
 install: all ## into DESTDIR/PREFIX
@@ -168,4 +220,4 @@ clean: ## remove what was built
 help: ## this list (V=1 shows the commands)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-.PHONY: all deps unit unit-programs test demo up down lint format bench install clean help
+.PHONY: all deps unit unit-programs coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install clean help

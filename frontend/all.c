@@ -6,16 +6,14 @@
 //                                             the client notices
 #include "frontend/answer.h"
 #include "frontend/frontend.h"
+#include "frontend/param.h"
 #include "frontend/statements.h"
 #include "lib/mem.h"
-#include "lib/uuid.h"
 
-#include <errno.h>
 #include <string.h>
 
 #define JSON_TYPE  "application/json"
 #define PAGE_ROWS  300
-#define LIMIT_MOST 1000
 #define FROM_START "-infinity", "00000000-0000-0000-0000-000000000000"
 
 struct listing {
@@ -69,22 +67,6 @@ static void page_write(struct listing *listing, const struct db_result *result, 
 	if (count) position_set(listing, db_get(result, count - 1, 3), db_get(result, count - 1, 1));
 }
 
-static void link_next(const struct listing *listing) {
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-	char *link;
-	size_t length;
-	FILE *out = open_memstream(&link, &length);
-	if (!out) abort();
-	fprintf(out, "</all?limit=%lld&after=%s", (long long)listing->limit, listing->key);
-	if (listing->usuario) fputs("&usuario=", out);
-	for (const char *at = listing->usuario; at && *at; at++)
-		fprintf(out, strchr(plain, *at) ? "%c" : "%%%02X", (unsigned char)*at);
-	fputs(">; rel=\"next\"", out);
-	if (fclose(out)) abort();
-	http_answer_header(listing->request, "Link", link);
-	free(link);
-}
-
 static void fetch(struct listing *listing);
 
 static ssize_t more(char *buffer, size_t size, void *arg) {
@@ -110,7 +92,8 @@ static void answer_page(struct listing *listing, bool further) {
 		http_stream(request, 200, JSON_TYPE, more, listing_over, listing);
 		return;
 	}
-	if (further) link_next(listing);
+	static const char *const kept[] = {"limit", "usuario"};
+	if (further) param_link_next(request, listing->key, kept, COUNT_OF(kept));
 	http_answer(request, 200, JSON_TYPE, listing->page, listing->length);
 	listing_free(listing);
 }
@@ -187,45 +170,9 @@ static void fetch_position(struct listing *listing) {
 
 // ---- parameters
 
-static bool param_once(struct http_request *request, const char *name, const char **value) {
-	size_t length = 0;
-	*value = http_param(request, name, &length);
-	return !*value || (http_param_count(request, name) == 1 && strlen(*value) == length);
-}
-
-// 0, or -1: answered.
-static int limit_read(struct http_request *request, int64_t *limit) {
-	const char *text;
-	char *end = NULL;
-	if (param_once(request, "limit", &text)) {
-		if (!text) return 0;
-		errno = 0;
-		*limit = *text >= '0' && *text <= '9' ? strtoll(text, &end, 10) : 0;
-		if (end && !*end && !errno && *limit >= 1 && *limit <= LIMIT_MOST) return 0;
-	}
-	answer_problem(request, 400, 0, "The parameter limit must be one whole number from 1 to %d.", LIMIT_MOST);
-	return -1;
-}
-
-static int after_read(struct http_request *request, char key[UUID_TEXT], bool *given) {
-	const char *text;
-	bool once = param_once(request, "after", &text);
-	*given = text;
-	if (once && (!text || uuid_parse_text(text, key) == 0)) return 0;
-	answer_problem(request, 400, 0, "The parameter after must be one key.");
-	return -1;
-}
-
 static int whose_read(struct http_request *request, const struct token_claims *claims, struct listing *listing) {
 	const char *usuario;
-	if (!param_once(request, "usuario", &usuario) || (usuario && !*usuario)) {
-		answer_problem(request, 400, 0, "The parameter usuario must be one name, or *.");
-		return -1;
-	}
-	if (usuario && !(claims->roles & TOKEN_ROLE_ADMIN)) {
-		answer_problem(request, 403, 0, "The parameter usuario needs the realm role admin.");
-		return -1;
-	}
+	if (param_usuario(request, claims, &usuario) < 0) return -1;
 	bool everybody = usuario && strcmp(usuario, "*") == 0;
 	listing->statement = everybody ? &statement_list_all : usuario ? &statement_list_usuario : &statement_list_owner;
 	listing->whose = mem_strdup(usuario ? usuario : claims->sub);
@@ -236,15 +183,15 @@ static int whose_read(struct http_request *request, const struct token_claims *c
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
 	const struct frontend *frontend = arg;
 	struct listing *listing = mem_zalloc(sizeof *listing);
-	bool given = false;
 	listing->request = request;
 	listing->reads = frontend->reads;
-	if (limit_read(request, &listing->limit) || whose_read(request, claims, listing)) {
+	if (param_limit(request, &listing->limit) < 0 || whose_read(request, claims, listing)) {
 		listing_free(listing);
 		return;
 	}
 	position_set(listing, FROM_START);
-	if (after_read(request, listing->key, &given)) {
+	int given = param_uuid(request, "after", listing->key);
+	if (given < 0) {
 		listing_free(listing);
 		return;
 	}

@@ -13,18 +13,24 @@ struct range {
 	size_t from, count;
 };
 
-struct batch {
-	struct batch_port port;
-	struct batch_entry *first, **last; // queued
-	bool stopped;
-
-	// under way
-	struct ledger_batch *rows; // NULL: nothing
+// One insert at a time.
+struct batch_lane {
+	struct batch *batch;
+	struct ledger_batch *rows; // NULL: nothing is under way
 	struct batch_entry *entries[LEDGER_BATCH_MOST];
 	size_t count;
 	struct range ranges[RANGES_MOST]; // still to be inserted; the last one is being inserted
 	size_t range_count;
 	unsigned tries;
+};
+
+struct batch {
+	struct batch_port port;
+	struct batch_entry *first, **last; // queued
+	size_t queued;
+	bool stopped;
+	size_t lane_count;
+	struct batch_lane lanes[];
 };
 
 static int by_key(const void *a, const void *b) {
@@ -38,89 +44,110 @@ static int key_against(const void *key, const void *element) {
 }
 
 // The same key may be there twice, and then stands once or twice among the rows.
-static void mark_stored(struct batch *batch, const char *key) {
-	struct batch_entry **found = bsearch(key, batch->entries, batch->count, sizeof(struct batch_entry *), key_against);
+static void mark_stored(struct batch_lane *lane, const char *key) {
+	struct batch_entry **found = bsearch(key, lane->entries, lane->count, sizeof(struct batch_entry *), key_against);
 	if (!found) return;
-	while (found > batch->entries && strcmp(found[-1]->trabajo->key, key) == 0) found--;
-	for (; found < batch->entries + batch->count && strcmp((*found)->trabajo->key, key) == 0; found++)
+	while (found > lane->entries && strcmp(found[-1]->trabajo->key, key) == 0) found--;
+	for (; found < lane->entries + lane->count && strcmp((*found)->trabajo->key, key) == 0; found++)
 		(*found)->stored = true;
 }
 
-static void range_stored(struct batch *batch, struct range range) {
-	if (range.count == ledger_batch_count(batch->rows)) {
-		for (size_t i = 0; i < batch->count; i++) batch->entries[i]->stored = true;
+static void range_stored(struct batch_lane *lane, struct range range) {
+	if (range.count == ledger_batch_count(lane->rows)) {
+		for (size_t i = 0; i < lane->count; i++) lane->entries[i]->stored = true;
 		return;
 	}
-	for (size_t i = 0; i < range.count; i++) mark_stored(batch, ledger_batch_key(batch->rows, range.from + i));
+	for (size_t i = 0; i < range.count; i++) mark_stored(lane, ledger_batch_key(lane->rows, range.from + i));
 }
 
-static void range_push(struct batch *batch, size_t from, size_t count) {
-	batch->ranges[batch->range_count++] = (struct range){from, count};
-	batch->tries = 0;
+static void range_push(struct batch_lane *lane, size_t from, size_t count) {
+	lane->ranges[lane->range_count++] = (struct range){from, count};
+	lane->tries = 0;
 }
 
-static void batch_end(struct batch *batch) {
-	batch->range_count = 0;
-	for (size_t i = 0; i < batch->count; i++)
-		batch->port.done(batch->entries[i], batch->entries[i]->stored, batch->port.arg);
-	ledger_batch_free(STEAL(batch->rows));
+static void lane_end(struct batch_lane *lane) {
+	struct batch *batch = lane->batch;
+	lane->range_count = 0;
+	for (size_t i = 0; i < lane->count; i++) batch->port.done(lane->entries[i], lane->entries[i]->stored, batch->port.arg);
+	ledger_batch_free(STEAL(lane->rows));
 	batch_kick(batch);
 }
 
-static void inserted(enum db_status status, int64_t differing, const struct error *error, struct batch *batch) {
-	struct range range = batch->ranges[--batch->range_count];
+static void inserted(enum db_status status, int64_t differing, const struct error *error, struct batch_lane *lane) {
+	const struct batch_port *port = &lane->batch->port;
+	struct range range = lane->ranges[--lane->range_count];
 	switch (status) {
 	case DB_OK:
 		metric_add(&meter_ledger_differing, differing);
-		range_stored(batch, range);
+		range_stored(lane, range);
 		break;
 	case DB_RETRY:
-		if (++batch->tries < TRIES_MOST) {
-			batch->range_count++;
+		if (++lane->tries < TRIES_MOST) {
+			lane->range_count++;
 		} else {
 			log_warn(log_m("the ledger's insert keeps colliding; left to the workers"), log_e(error));
-			batch->range_count = 0;
+			lane->range_count = 0;
 		}
 		break;
 	case DB_BAD_DATA:
 		if (range.count > 1) {
-			range_push(batch, range.from + range.count / 2, range.count - range.count / 2);
-			range_push(batch, range.from, range.count / 2);
+			range_push(lane, range.from + range.count / 2, range.count - range.count / 2);
+			range_push(lane, range.from, range.count / 2);
 		} else {
-			log_error(log_m("the ledger refuses a job"), log_s("key", ledger_batch_key(batch->rows, range.from)),
+			log_error(log_m("the ledger refuses a job"), log_s("key", ledger_batch_key(lane->rows, range.from)),
 				log_e(error));
 			metric_add(&meter_ledger_bad, 1);
 		}
 		break;
 	case DB_FAILED:
 		log_error(log_m("the ledger's insert failed; left to the workers"), log_e(error));
-		batch->range_count = 0;
+		lane->range_count = 0;
 		break;
 	case DB_UNAVAILABLE:
-		batch->range_count = 0;
+		lane->range_count = 0;
 		break;
 	}
-	if (!batch->range_count) {
-		batch_end(batch);
+	if (!lane->range_count) {
+		lane_end(lane);
 		return;
 	}
-	range = batch->ranges[batch->range_count - 1];
-	batch->port.insert(batch->rows, range.from, range.count, inserted, batch, batch->port.arg);
+	range = lane->ranges[lane->range_count - 1];
+	port->insert(lane->rows, range.from, range.count, inserted, lane, port->arg);
+}
+
+static struct batch_entry *take(struct batch *batch) {
+	struct batch_entry *entry = batch->first;
+	batch->first = entry->next;
+	if (!batch->first) batch->last = &batch->first;
+	batch->queued--;
+	return entry;
 }
 
 static void refuse_queued(struct batch *batch) {
-	while (batch->first) {
-		struct batch_entry *entry = batch->first;
-		batch->first = entry->next;
-		if (!batch->first) batch->last = &batch->first;
-		batch->port.done(entry, false, batch->port.arg);
+	while (batch->first) batch->port.done(take(batch), false, batch->port.arg);
+}
+
+static void lane_start(struct batch_lane *lane) {
+	struct batch *batch = lane->batch;
+	lane->rows = ledger_batch_new();
+	lane->count = 0;
+	while (batch->first && lane->count < LEDGER_BATCH_MOST) {
+		struct batch_entry *entry = lane->entries[lane->count++] = take(batch);
+		ledger_batch_add(lane->rows, entry->trabajo, NULL);
 	}
+	qsort(lane->entries, lane->count, sizeof(struct batch_entry *), by_key);
+	metric_observe_ms(&meter_ledger_batch, (int64_t)lane->count);
+	range_push(lane, 0, ledger_batch_count(lane->rows));
+	batch->port.insert(lane->rows, 0, ledger_batch_count(lane->rows), inserted, lane, batch->port.arg);
 }
 
 struct batch *batch_new(const struct batch_port *port) {
-	struct batch *batch = mem_zalloc(sizeof *batch);
+	size_t lanes = port->lanes ? port->lanes : 1;
+	struct batch *batch = mem_zalloc(sizeof *batch + lanes * sizeof *batch->lanes);
 	batch->port = *port;
 	batch->last = &batch->first;
+	batch->lane_count = lanes;
+	for (size_t i = 0; i < lanes; i++) batch->lanes[i].batch = batch;
 	return batch;
 }
 
@@ -128,29 +155,28 @@ void batch_free(struct batch *batch) {
 	free(batch);
 }
 
+size_t batch_lane_number(const struct batch_lane *lane) {
+	return (size_t)(lane - lane->batch->lanes);
+}
+
 void batch_add(struct batch *batch, struct batch_entry *entry) {
 	entry->next = NULL;
 	entry->stored = false;
 	*batch->last = entry;
 	batch->last = &entry->next;
+	batch->queued++;
 }
 
 void batch_kick(struct batch *batch) {
 	if (batch->stopped) refuse_queued(batch);
-	if (batch->rows || !batch->first) return;
-	batch->rows = ledger_batch_new();
-	batch->count = 0;
-	while (batch->first && batch->count < LEDGER_BATCH_MOST) {
-		struct batch_entry *entry = batch->first;
-		batch->first = entry->next;
-		batch->entries[batch->count++] = entry;
-		ledger_batch_add(batch->rows, entry->trabajo, NULL);
+	size_t busy = 0;
+	for (size_t i = 0; i < batch->lane_count; i++) busy += batch->lanes[i].rows != NULL;
+	for (size_t i = 0; i < batch->lane_count && batch->queued; i++) {
+		if (batch->lanes[i].rows) continue;
+		if (busy && batch->queued < batch->port.enough) return;
+		lane_start(&batch->lanes[i]);
+		busy++;
 	}
-	if (!batch->first) batch->last = &batch->first;
-	qsort(batch->entries, batch->count, sizeof(struct batch_entry *), by_key);
-	metric_observe_ms(&meter_ledger_batch, (int64_t)batch->count);
-	range_push(batch, 0, ledger_batch_count(batch->rows));
-	batch->port.insert(batch->rows, 0, ledger_batch_count(batch->rows), inserted, batch, batch->port.arg);
 }
 
 void batch_stop(struct batch *batch) {

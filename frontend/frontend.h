@@ -14,7 +14,7 @@ struct frontend {
 	struct intake *intake;
 	struct rate *rate;
 	struct giturl_rules *git_allow;
-	struct db_session *reads; // NULL: no ledger yet
+	struct db_session *reads, *writes; // NULL: no ledger yet; apart, so that no read waits for a row's lock
 	struct prepare *prepare;
 };
 
@@ -27,6 +27,18 @@ void all_handle(struct http_request *request, void *arg);
 void status_handle(struct http_request *request, void *arg);
 void health_handle(struct http_request *request, void *arg);
 void index_handle(struct http_request *request, void *arg);
+void api_add_handle(struct http_request *request, void *arg);
+void api_list_handle(struct http_request *request, void *arg);
+void api_get_handle(struct http_request *request, void *arg);
+void api_cancel_handle(struct http_request *request, void *arg);
+void api_replay_handle(struct http_request *request, void *arg);
+void api_dead_handle(struct http_request *request, void *arg);
+void api_dead_replay_handle(struct http_request *request, void *arg);
+void api_workers_handle(struct http_request *request, void *arg);
+void schedules_handle(struct http_request *request, void *arg);
+void schedule_handle(struct http_request *request, void *arg);
+void schedule_pause_handle(struct http_request *request, void *arg);
+void schedule_resume_handle(struct http_request *request, void *arg);
 
 // For /readyz: Kafka, PostgreSQL and the issuer's keys.
 int health_ready(char **reason, void *arg);

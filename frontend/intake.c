@@ -4,15 +4,15 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
-#define CROWD             4 // submissions under way from which on they are gathered
 #define LOOKUP_TIMEOUT_MS 1000
 #define INSERT_TIMEOUT_MS 2000
 
 struct intake {
 	struct loop *loop;
 	struct submit *submit;
-	struct kafka_producer *at_once, *gather; // for a lone submission, and for many at a time
-	struct db_session *inserts, *lookups;    // apart, so that a look-up does not wait for a batch; NULL: no ledger yet
+	struct kafka_producer *at_once, *gather;  // for a lone submission, and for many at a time
+	struct db_session *inserts[SUBMIT_LANES]; // NULL: no ledger yet
+	struct db_session *lookups;               // apart, so that a look-up does not wait for a batch
 	struct ledger_tap *tap;
 };
 
@@ -23,15 +23,15 @@ struct lookup {
 };
 struct insert {
 	batch_inserted *inserted;
-	struct batch *batch;
+	struct batch_lane *lane;
 };
 
 static int produce(const struct trabajo *trabajo, const char *spec_text, struct submission *submission, void *arg) {
 	const struct intake *intake = arg;
-	struct kafka_header headers[3];
+	struct kafka_header headers[TRABAJO_HEADERS];
 	size_t count = trabajo_headers(trabajo, spec_text, headers);
 	struct error error AUTO_ERROR = {0};
-	bool crowd = submit_under_way(intake->submit) > CROWD;
+	bool crowd = submit_under_way(intake->submit) > SUBMIT_CROWD;
 	struct kafka_producer *producer = crowd ? intake->gather : intake->at_once;
 	int status =
 		kafka_produce(producer, trabajo->key, trabajo->url, strlen(trabajo->url), headers, count, submission, &error);
@@ -67,16 +67,26 @@ static void lookup(const char *key, submit_found *found, struct submission *subm
 static void batch_came(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct insert insert = *(struct insert *)arg;
 	free(arg);
-	insert.inserted(status, status == DB_OK ? db_get_int(result, 0, 1) : 0, error, insert.batch);
+	insert.inserted(status, status == DB_OK ? db_get_int(result, 0, 1) : 0, error, insert.lane);
+}
+
+// Its own, or while that is away another one's.
+static struct db_session *session_of(const struct intake *intake, const struct batch_lane *lane) {
+	size_t own = batch_lane_number(lane);
+	for (size_t i = 0; i < SUBMIT_LANES; i++) {
+		struct db_session *session = intake->inserts[(own + i) % SUBMIT_LANES];
+		if (db_session_ready(session)) return session;
+	}
+	return intake->inserts[own];
 }
 
 static void insert(
-	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch *batch, void *arg) {
+	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch_lane *lane, void *arg) {
 	const struct intake *intake = arg;
 	struct insert *context = mem_zalloc(sizeof *context);
-	*context = (struct insert){inserted, batch};
-	db_run(intake->inserts, &ledger_insert, ledger_batch_params(rows, from, count), 0, INSERT_TIMEOUT_MS, batch_came,
-		context);
+	*context = (struct insert){inserted, lane};
+	db_run(session_of(intake, lane), &ledger_insert, ledger_batch_params(rows, from, count), 0, INSERT_TIMEOUT_MS,
+		batch_came, context);
 }
 
 static void tap(void *arg) {
@@ -107,7 +117,7 @@ int intake_open(struct loop *loop, const struct kafka_config *kafka, struct inta
 }
 
 void intake_ledger(struct intake *intake, const struct db_config *db) {
-	intake->inserts = db_session_open(intake->loop, db);
+	for (size_t i = 0; i < SUBMIT_LANES; i++) intake->inserts[i] = db_session_open(intake->loop, db);
 	intake->lookups = db_session_open(intake->loop, db);
 	intake->tap = ledger_tap_open(intake->loop, db);
 }
@@ -118,13 +128,15 @@ void intake_close(struct intake *intake, int64_t flush_ms) {
 	submit_stop(intake->submit);
 	kafka_producer_close(intake->at_once, flush_ms);
 	kafka_producer_close(intake->gather, flush_ms);
-	if (intake->inserts) {
-		db_session_close(intake->inserts);
-		db_session_close(intake->lookups);
-		ledger_tap_close(intake->tap);
-	}
+	for (size_t i = 0; i < SUBMIT_LANES; i++) db_session_close(intake->inserts[i]);
+	db_session_close(intake->lookups);
+	ledger_tap_close(intake->tap);
 	submit_free(intake->submit);
 	free(intake);
+}
+
+void intake_tap(const struct intake *intake) {
+	if (intake->tap) ledger_tap(intake->tap);
 }
 
 struct submit *intake_submit(const struct intake *intake) {
@@ -136,5 +148,7 @@ bool intake_kafka_ready(const struct intake *intake) {
 }
 
 bool intake_ledger_ready(const struct intake *intake) {
-	return intake->inserts && db_session_ready(intake->inserts);
+	for (size_t i = 0; i < SUBMIT_LANES; i++)
+		if (intake->inserts[i] && db_session_ready(intake->inserts[i])) return true;
+	return false;
 }

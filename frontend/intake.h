@@ -12,6 +12,7 @@ int intake_open(struct loop *loop, const struct kafka_config *kafka, struct inta
 void intake_ledger(struct intake *intake, const struct db_config *db);
 void intake_close(struct intake *intake, int64_t flush_ms); // waits for what Kafka has not yet acknowledged; NULL is fine
 
+void intake_tap(const struct intake *intake); // wakes idle workers; after intake_ledger
 struct submit *intake_submit(const struct intake *intake);
 bool intake_kafka_ready(const struct intake *intake);
 bool intake_ledger_ready(const struct intake *intake);

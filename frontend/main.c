@@ -51,8 +51,11 @@ static void ledger_changed(int connected, const char *why, void *arg) {
 static void schema_done(void *arg) {
 	struct frontend *frontend = &((struct run *)arg)->frontend;
 	frontend->reads = db_session_open(frontend->loop, &frontend_options.db);
+	struct db_config steady = frontend_options.db;
+	steady.steady_plans = true;
+	frontend->writes = db_session_open(frontend->loop, &steady);
 	db_session_watch(frontend->reads, ledger_changed, NULL);
-	intake_ledger(frontend->intake, &frontend_options.db);
+	intake_ledger(frontend->intake, &steady);
 }
 
 static void cannot_prepare(const struct error *error, void *arg) {
@@ -194,7 +197,8 @@ static void close_all(struct run *run) {
 	http_server_close(run->metrics);
 	int threads = prepare_close(frontend->prepare, PREPARE_WAIT_MS);
 	intake_close(frontend->intake, FLUSH_MS);
-	if (frontend->reads) db_session_close(frontend->reads);
+	db_session_close(frontend->reads);
+	db_session_close(frontend->writes);
 	// A thread that hangs in a service would touch what is freed below.
 	if (threads) {
 		log_warn(log_m("a thread did not end in time; leaving without it"));

@@ -11,6 +11,7 @@ struct frontend_options {
 	char *listen, *trusted_proxies, *metrics_listen;
 	int64_t connections, connections_per_address;
 	int64_t rate_per_s, rate_burst;
+	int64_t user_running;
 	char *issuer, *jwks_url, *audience;
 	char *git_allow;
 };

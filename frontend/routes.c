@@ -6,5 +6,17 @@ const struct http_route frontend_routes[] = {
 	{"/all", "GET", all_handle},
 	{"/status", "GET", status_handle},
 	{"/healthcheck", "GET", health_handle},
+	{"/api/v1/trabajos", "POST", api_add_handle},
+	{"/api/v1/trabajos", "GET", api_list_handle},
+	{"/api/v1/trabajos/{key}", "GET", api_get_handle},
+	{"/api/v1/trabajos/{key}/cancel", "POST", api_cancel_handle},
+	{"/api/v1/trabajos/{key}/replay", "POST", api_replay_handle},
+	{"/api/v1/dead", "GET", api_dead_handle},
+	{"/api/v1/dead/replay", "POST", api_dead_replay_handle},
+	{"/api/v1/workers", "GET", api_workers_handle},
+	{"/api/v1/schedules", "GET POST", schedules_handle},
+	{"/api/v1/schedules/{id}", "GET DELETE", schedule_handle},
+	{"/api/v1/schedules/{id}/pause", "POST", schedule_pause_handle},
+	{"/api/v1/schedules/{id}/resume", "POST", schedule_resume_handle},
 };
 const size_t frontend_route_count = COUNT_OF(frontend_routes);

@@ -1,12 +1,15 @@
 // The states of a submission:
 //
 //     submit_job
-//       |-- Idempotency-Key, another under way with the same --> FOLLOWING -- the other has ended --> as it, or DIFFERS
+//       |-- Idempotency-Key, another under way with the same --> FOLLOWING -- the other has ended --> as it, or DIFFERS, or
+//       |                                                                        anew, where the other DIFFERS
 //       |-- Idempotency-Key, the ledger is up ----------------> LOOKING --+-- known, same body -----> REPEATED
 //       |                                                         |       `-- known, other body ----> DIFFERS
 //       |                                           unknown, or no answer
 //       v                                                         v
-//     PRODUCED <--------------------------------------------------'
+//     GATHERED <--------------------------------------------------'
+//       v the loop's next round
+//     PRODUCED
 //       |-- certainly not persisted --> REFUSED            |-- possibly persisted --> UNCERTAIN
 //       v acknowledged
 //     STORING -- in the ledger --> ACCEPTED                `-- ledger away ---------> PENDING
@@ -18,15 +21,17 @@
 
 #include "frontend/batch.h"
 #include "frontend/meters.h"
+#include "lib/failpoint.h"
 #include "lib/mem.h"
 
 #include <string.h>
 
 #define BUCKETS   1024
 #define TICK_MS   250
+#define ENOUGH    8   // rows for an insert beside another one
 #define MARGIN_MS 500 // before the deadline, to get the answer out
 
-enum state { LOOKING, FOLLOWING, PRODUCED, STORING };
+enum state { LOOKING, FOLLOWING, GATHERED, PRODUCED, STORING };
 
 struct submission {
 	struct submit *submit;
@@ -38,6 +43,7 @@ struct submission {
 	submit_done *done; // NULL: nobody waits
 	void *arg;
 	struct submission *next, **place; // of all
+	struct submission *next_gathered;
 
 	// with an Idempotency-Key
 	bool idempotent;
@@ -50,8 +56,9 @@ struct submission {
 struct submit {
 	struct submit_ports ports;
 	struct batch *batch;
-	struct loop_timer *kick, *tick;
+	struct loop_timer *send, *kick, *tick;
 	struct submission *all;
+	struct submission *gathered, **last_gathered; // to be produced in the loop's next round
 	size_t count;
 	struct submission *leaders[BUCKETS]; // by key
 };
@@ -73,6 +80,7 @@ static void answer(struct submission *submission, enum submit_outcome outcome) {
 	submit_done *done = submission->done;
 	submission->done = NULL;
 	if (done) done(outcome, submission->trabajo.key, submission->arg);
+	failpoint("submit.answered");
 }
 
 // Keys of idempotent submissions are name-based UUIDs: their first digits are a hash already.
@@ -107,12 +115,19 @@ static enum submit_outcome follower_outcome(const struct submission *follower, e
 	return outcome == SUBMIT_ACCEPTED ? SUBMIT_REPEATED : outcome;
 }
 
+static void start_anew(struct submission *submission);
+
 static void finish(struct submission *submission, enum submit_outcome outcome) {
 	if (submission->idempotent) leader_remove(submission);
 	answer(submission, outcome);
 	while (submission->followers) {
 		struct submission *follower = submission->followers;
 		submission->followers = follower->sibling;
+		// The leader's body is not that of the known job; a follower's own may be.
+		if (outcome == SUBMIT_DIFFERS && strcmp(follower->fingerprint, submission->fingerprint) != 0) {
+			start_anew(follower);
+			continue;
+		}
 		answer(follower, follower_outcome(follower, outcome));
 		submission_free(follower);
 	}
@@ -125,14 +140,15 @@ static void entry_done(struct batch_entry *entry, bool stored, void *arg) {
 	struct submit *submit = arg;
 	struct submission *submission = (struct submission *)((char *)entry - offsetof(struct submission, entry));
 	metric_add(&meter_ledger_waiting, -1);
+	failpoint("submit.stored");
 	if (stored) submit->ports.tap(submit->ports.arg);
 	finish(submission, stored ? SUBMIT_ACCEPTED : SUBMIT_PENDING);
 }
 
 static void insert(
-	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch *batch, void *arg) {
+	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch_lane *lane, void *arg) {
 	const struct submit *submit = arg;
-	submit->ports.insert(rows, from, count, inserted, batch, submit->ports.arg);
+	submit->ports.insert(rows, from, count, inserted, lane, submit->ports.arg);
 }
 
 // Deferred to the loop's next round, so that the acknowledgements of one round become one batch.
@@ -159,6 +175,7 @@ static void store(struct submission *submission) {
 void submit_delivered(struct submission *submission, enum kafka_delivery delivery, int64_t timestamp_ms) {
 	switch (delivery) {
 	case KAFKA_PERSISTED:
+		failpoint("submit.acknowledged");
 		submission->trabajo.posted_ms = timestamp_ms;
 		store(submission);
 		return;
@@ -171,13 +188,46 @@ void submit_delivered(struct submission *submission, enum kafka_delivery deliver
 	}
 }
 
-// Not begun where Kafka's answer might come after ours.
+// Kafka's answer might come after ours.
+static bool too_late(const struct submission *submission) {
+	return loop_now_ms() + SUBMIT_MESSAGE_TIMEOUT_MS > submission->answer_by_ms;
+}
+
 static int produce(struct submission *submission) {
 	struct submit *submit = submission->submit;
-	if (loop_now_ms() + SUBMIT_MESSAGE_TIMEOUT_MS > submission->answer_by_ms) return -1;
+	if (too_late(submission)) return -1;
 	AUTO_FREE char *spec_text = submission->trabajo.spec.json ? json_write(submission->trabajo.spec.json) : NULL;
 	submission->state = PRODUCED;
-	return submit->ports.produce(&submission->trabajo, spec_text, submission, submit->ports.arg);
+	int status = submit->ports.produce(&submission->trabajo, spec_text, submission, submit->ports.arg);
+	failpoint("submit.produced");
+	return status;
+}
+
+static struct submission *gathered_take(struct submit *submit) {
+	struct submission *submission = submit->gathered;
+	if (!submission) return NULL;
+	submit->gathered = submission->next_gathered;
+	if (!submit->gathered) submit->last_gathered = &submit->gathered;
+	return submission;
+}
+
+static void time_to_send(void *arg) {
+	struct submission *submission;
+	while ((submission = gathered_take(arg)))
+		if (produce(submission)) finish(submission, SUBMIT_REFUSED);
+}
+
+// What one round of the loop brings is produced together: between two requests lies the work on a request, and one after
+// another a crowd would go to Kafka, and then to the ledger, in many small pieces.
+static int gather(struct submission *submission) {
+	struct submit *submit = submission->submit;
+	if (too_late(submission)) return -1;
+	submission->state = GATHERED;
+	submission->next_gathered = NULL;
+	*submit->last_gathered = submission;
+	submit->last_gathered = &submission->next_gathered;
+	if (!loop_timer_active(submit->send)) loop_timer_set(submit->send, 0);
+	return 0;
 }
 
 // ---- Idempotency-Key
@@ -185,7 +235,7 @@ static int produce(struct submission *submission) {
 static void found(const char *fingerprint, struct submission *submission) {
 	if (fingerprint)
 		finish(submission, strcmp(fingerprint, submission->fingerprint) == 0 ? SUBMIT_REPEATED : SUBMIT_DIFFERS);
-	else if (produce(submission))
+	else if (gather(submission))
 		finish(submission, SUBMIT_REFUSED);
 }
 
@@ -211,12 +261,18 @@ static int idempotent_start(struct submission *submission) {
 	return 1;
 }
 
+static void start_anew(struct submission *submission) {
+	submission->leader = submission->sibling = NULL;
+	if (!idempotent_start(submission) && gather(submission)) finish(submission, SUBMIT_REFUSED);
+}
+
 // ---- deadlines
 
 static enum submit_outcome outcome_so_far(const struct submission *submission) {
 	const struct submission *leader = submission->leader;
 	switch (submission->state) {
 	case LOOKING:
+	case GATHERED:
 		return SUBMIT_REFUSED;
 	case PRODUCED:
 		return SUBMIT_UNCERTAIN;
@@ -239,7 +295,10 @@ static void time_to_look(void *arg) {
 struct submit *submit_new(struct loop *loop, const struct submit_ports *ports) {
 	struct submit *submit = mem_zalloc(sizeof *submit);
 	submit->ports = *ports;
-	submit->batch = batch_new(&(struct batch_port){.insert = insert, .done = entry_done, .arg = submit});
+	submit->batch = batch_new(&(struct batch_port){
+		.insert = insert, .done = entry_done, .arg = submit, .lanes = SUBMIT_LANES, .enough = ENOUGH});
+	submit->last_gathered = &submit->gathered;
+	submit->send = loop_timer_new(loop, time_to_send, submit);
 	submit->kick = loop_timer_new(loop, time_to_kick, submit);
 	submit->tick = loop_timer_new(loop, time_to_look, submit);
 	return submit;
@@ -248,6 +307,7 @@ struct submit *submit_new(struct loop *loop, const struct submit_ports *ports) {
 void submit_free(struct submit *submit) {
 	if (!submit) return;
 	batch_free(submit->batch);
+	loop_timer_free(submit->send);
 	loop_timer_free(submit->kick);
 	loop_timer_free(submit->tick);
 	free(submit);
@@ -258,6 +318,8 @@ size_t submit_under_way(const struct submit *submit) {
 }
 
 void submit_stop(struct submit *submit) {
+	struct submission *submission;
+	while ((submission = gathered_take(submit))) finish(submission, SUBMIT_REFUSED);
 	batch_stop(submit->batch);
 }
 
@@ -282,7 +344,7 @@ struct submission *submit_job(
 	if (!loop_timer_active(submit->tick)) loop_timer_set(submit->tick, TICK_MS);
 
 	if (idempotent && idempotent_start(submission)) return submission;
-	if (!produce(submission)) return submission;
+	if (!gather(submission)) return submission;
 	submission->done = NULL;
 	finish(submission, SUBMIT_REFUSED);
 	return NULL;

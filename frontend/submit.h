@@ -10,6 +10,8 @@
 #include <stdbool.h>
 
 #define SUBMIT_MESSAGE_TIMEOUT_MS 5000 // Kafka's part of a request's deadline
+#define SUBMIT_CROWD              4    // submissions under way from which on they are gathered
+#define SUBMIT_LANES              2    // inserts into the ledger at a time
 
 enum submit_outcome {
 	SUBMIT_ACCEPTED,  // acknowledged by Kafka, in the ledger
@@ -33,8 +35,8 @@ struct submit_ports {
 	bool (*ledger_up)(void *arg); // whether it is worth asking the ledger; if not, the next two are not called
 	void (*lookup)(const char *key, submit_found *found, struct submission *submission, void *arg); // found: once, later
 	// As batch_port's.
-	void (*insert)(
-		struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch *batch, void *arg);
+	void (*insert)(struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch_lane *lane,
+		void *arg);
 	void (*tap)(void *arg); // something is queued in the ledger
 	void *arg;
 };
@@ -42,7 +44,7 @@ struct submit_ports {
 struct submit *submit_new(struct loop *loop, const struct submit_ports *ports) MUST_USE;
 void submit_free(struct submit *submit); // when none is under way; NULL is fine
 size_t submit_under_way(const struct submit *submit);
-void submit_stop(struct submit *submit); // nothing more goes to the ledger
+void submit_stop(struct submit *submit); // nothing more goes to Kafka or the ledger of what is under way
 
 // Takes over what trabajo holds (key, owner, usuario, url and spec are set). idempotent: the key was made from an
 // Idempotency-Key. left_ms: of the request's deadline; done is called before, once, not from inside. NULL: SUBMIT_REFUSED at once.

@@ -46,6 +46,14 @@ struct segment {
 	size_t length;
 };
 
+// A value of the token's or of a key, for a message: the beginning, without what a header or a terminal would not like.
+static char *shown(const char *text) {
+	char *copy = text ? mem_strndup(text, 100) : mem_strdup("(none)");
+	for (char *at = copy; *at; at++)
+		if (*at < 0x20 || *at > 0x7e) *at = '?';
+	return copy;
+}
+
 // ---- base64url (RFC 4648 section 5) without padding, in its one canonical form: a second spelling of the same token would
 //      have a digest of its own
 
@@ -106,14 +114,13 @@ static int rsa_check(const json_t *jwk, struct token_key *key, struct error *err
 	AUTO_FREE unsigned char *n = NULL, *e = NULL;
 	size_t n_length = 0, e_length = 0;
 	if (number_read(jwk, "n", true, &n, &n_length) || number_read(jwk, "e", true, &e, &e_length))
-		return error_set(error, ERROR_INPUT, "key %s: n or e is no number", key->kid);
+		return error_set(error, ERROR_INPUT, "n or e is no number");
 	size_t bits = bit_length(n, n_length);
 	if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
-		return error_set(error, ERROR_INPUT, "key %s: RSA of %zu bits, not %d to %d", key->kid, bits, RSA_BITS_MIN,
-			RSA_BITS_MAX);
+		return error_set(error, ERROR_INPUT, "RSA of %zu bits, not %d to %d", bits, RSA_BITS_MIN, RSA_BITS_MAX);
 	// An even exponent is no key, and with 1 every signature is its own proof.
 	if (e_length > 8 || !(e[e_length - 1] & 1) || (e_length == 1 && e[0] == 1))
-		return error_set(error, ERROR_INPUT, "key %s: not an RSA exponent", key->kid);
+		return error_set(error, ERROR_INPUT, "not an RSA exponent");
 	key->type = KEY_RSA;
 	key->signature_bytes = n_length;
 	return 0;
@@ -121,13 +128,12 @@ static int rsa_check(const json_t *jwk, struct token_key *key, struct error *err
 
 static int ec_check(const json_t *jwk, struct token_key *key, struct error *error) {
 	const char *curve = json_text(jwk, "crv");
-	if (!curve || strcmp(curve, "P-256") != 0)
-		return error_set(error, ERROR_INPUT, "key %s: the curve is not P-256", key->kid);
+	if (!curve || strcmp(curve, "P-256") != 0) return error_set(error, ERROR_INPUT, "the curve is not P-256");
 	AUTO_FREE unsigned char *x = NULL, *y = NULL;
 	size_t x_length = 0, y_length = 0;
 	if (number_read(jwk, "x", false, &x, &x_length) || number_read(jwk, "y", false, &y, &y_length) ||
 		x_length != P256_BYTES || y_length != P256_BYTES)
-		return error_set(error, ERROR_INPUT, "key %s: not a point of P-256", key->kid);
+		return error_set(error, ERROR_INPUT, "not a point of P-256");
 	key->type = KEY_EC;
 	key->signature_bytes = (size_t)2 * P256_BYTES;
 	return 0;
@@ -145,25 +151,32 @@ static int key_import(const json_t *jwk, struct token_key *key, struct error *er
 	digest_sha256_hex(text, strlen(text), key->id);
 	key->jwk = cjose_jwk_import(text, strlen(text), NULL);
 	ERR_clear_error();
-	return key->jwk ? 0 : error_set(error, ERROR_INPUT, "key %s: cannot be used", key->kid);
+	return key->jwk ? 0 : error_set(error, ERROR_INPUT, "cannot be used");
 }
 
-static int key_read(const json_t *jwk, struct token_key *key, struct error *error) {
-	const char *kid = json_text(jwk, "kid"), *use = json_text(jwk, "use"), *type = json_text(jwk, "kty");
+static int key_fill(const json_t *jwk, struct token_key *key, struct error *error) {
+	const char *use = json_text(jwk, "use"), *type = json_text(jwk, "kty");
 	const json_t *alg = json_object_get(jwk, "alg");
-	if (!kid || !*kid || strlen(kid) > KID_BYTES_MAX) return error_set(error, ERROR_INPUT, "a key without kid");
-	key->kid = mem_strdup(kid);
-	if (!use || strcmp(use, "sig") != 0) return error_set(error, ERROR_INPUT, "key %s: use is not sig", kid);
-	if (alg && !json_is_string(alg)) return error_set(error, ERROR_INPUT, "key %s: alg is no string", kid);
+	if (!use || strcmp(use, "sig") != 0) return error_set(error, ERROR_INPUT, "use is not sig");
+	if (alg && !json_is_string(alg)) return error_set(error, ERROR_INPUT, "alg is no string");
 	key->alg = alg ? mem_strdup(json_string_value(alg)) : NULL;
 	if (type && strcmp(type, "RSA") == 0) {
 		if (rsa_check(jwk, key, error)) return -1;
 	} else if (type && strcmp(type, "EC") == 0) {
 		if (ec_check(jwk, key, error)) return -1;
 	} else {
-		return error_set(error, ERROR_INPUT, "key %s: kty is neither RSA nor EC", kid);
+		return error_set(error, ERROR_INPUT, "kty is neither RSA nor EC");
 	}
 	return key_import(jwk, key, error);
+}
+
+static int key_read(const json_t *jwk, struct token_key *key, struct error *error) {
+	const char *kid = json_text(jwk, "kid");
+	if (!kid || !*kid || strlen(kid) > KID_BYTES_MAX) return error_set(error, ERROR_INPUT, "a key without kid");
+	key->kid = mem_strdup(kid);
+	if (key_fill(jwk, key, error) == 0) return 0;
+	AUTO_FREE char *kid_shown = shown(kid);
+	return error_wrap(error, "key %s", kid_shown);
 }
 
 static const struct token_key *key_find(const struct token_keys *keys, const char *kid) {
@@ -215,14 +228,6 @@ bool token_keys_hold(const struct token_keys *keys, const char *key_id) {
 
 // ---- form
 
-// A value of the token's, for a message: the beginning, without what a header or a terminal would not like.
-static char *shown(const char *text) {
-	char *copy = text ? mem_strndup(text, 100) : mem_strdup("(none)");
-	for (char *at = copy; *at; at++)
-		if (*at < 0x20 || *at > 0x7e) *at = '?';
-	return copy;
-}
-
 static int token_split(const char *token, size_t length, struct segment segments[3], struct error *error) {
 	if (length > TOKEN_BYTES_MAX)
 		return error_set(error, ERROR_INPUT, "the token is larger than %d bytes", TOKEN_BYTES_MAX);
@@ -259,9 +264,10 @@ static int header_check(const json_t *header, const struct algorithm **algorithm
 	*algorithm = NULL;
 	for (size_t i = 0; alg && i < COUNT_OF(algorithms); i++)
 		if (strcmp(alg, algorithms[i].name) == 0) *algorithm = &algorithms[i];
-	if (!*algorithm)
-		return error_set(error, ERROR_INPUT, "the algorithm %.16s is not accepted, only " ALGORITHMS_KNOWN,
-			alg ? alg : "(none)");
+	if (!*algorithm) {
+		AUTO_FREE char *alg_shown = shown(alg);
+		return error_set(error, ERROR_INPUT, "the algorithm %.16s is not accepted, only " ALGORITHMS_KNOWN, alg_shown);
+	}
 
 	*kid = json_text(header, "kid");
 	if (!*kid || !**kid || strlen(*kid) > KID_BYTES_MAX)

@@ -68,6 +68,10 @@ int db_keywords_make(const struct db_config *config, struct db_keywords *keyword
 	keyword(keywords, "keepalives_interval", "3");
 	keyword(keywords, "keepalives_count", "3");
 	keyword(keywords, "tcp_user_timeout", "10000");
+	if (config->steady_plans)
+		keyword(keywords, "options",
+			"-c plan_cache_mode=force_generic_plan -c jit=off -c enable_seqscan=off -c enable_bitmapscan=off"
+			" -c enable_hashjoin=off -c enable_mergejoin=off -c statement_timeout=14s");
 	if (!config->options || !further_keywords(config->options, keywords, error)) return 0;
 	db_keywords_clear(keywords);
 	return -1;

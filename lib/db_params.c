@@ -58,6 +58,81 @@ static void text_hex(struct text *text, const unsigned char *bytes, size_t lengt
 	text_add(text, '"');
 }
 
+// ---- arrays in binary form (PostgreSQL's array_recv, and each type's own recv function)
+
+// By the numbers of PostgreSQL's pg_type.dat, which never change.
+static const struct {
+	uint32_t oid;
+	size_t width; // 0: as long as the value
+} types[] = {
+	[DB_BOOL] = {16, 1},
+	[DB_INT2] = {21, 2},
+	[DB_INT4] = {23, 4},
+	[DB_INT8] = {20, 8},
+	[DB_TEXT] = {25, 0},
+	[DB_UUID] = {2950, 16},
+	[DB_JSONB] = {3802, 0},
+};
+
+static void text_number(struct text *text, int64_t value, size_t width) {
+	char *place = text_reserve(text, width);
+	for (size_t i = 0; i < width; i++) place[i] = (char)(value >> (8 * (width - 1 - i)));
+	text->used += width;
+}
+
+static void text_array_head(struct text *text, enum db_type type, bool nulls, size_t count) {
+	text_number(text, count ? 1 : 0, 4); // dimensions
+	text_number(text, nulls, 4);
+	text_number(text, types[type].oid, 4);
+	if (!count) return;
+	text_number(text, (int64_t)count, 4);
+	text_number(text, 1, 4); // the first one's index
+}
+
+static int nibble(char c) {
+	if (c >= '0' && c <= '9') return c - '0';
+	if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// RFC 9562, section 4.
+static bool uuid_bytes(const char *value, char bytes[16]) {
+	if (strlen(value) != 36) return false;
+	for (size_t i = 0, byte = 0; i < 36;) {
+		if (i == 8 || i == 13 || i == 18 || i == 23) {
+			if (value[i++] != '-') return false;
+			continue;
+		}
+		int high = nibble(value[i]), low = nibble(value[i + 1]);
+		if (high < 0 || low < 0) return false;
+		bytes[byte++] = (char)(high << 4 | low);
+		i += 2;
+	}
+	return true;
+}
+
+static void text_element(struct text *text, enum db_type type, const char *value) {
+	static const char too_long[17]; // what is no UUID: the server refuses it as bad data (22P03)
+	char bytes[16];
+	size_t length = strlen(value);
+	switch (type) {
+	case DB_UUID:
+		length = uuid_bytes(value, bytes) ? sizeof(bytes) : sizeof(too_long);
+		text_number(text, (int64_t)length, 4);
+		text_append(text, length == sizeof(bytes) ? bytes : too_long, length);
+		break;
+	case DB_JSONB:
+		text_number(text, (int64_t)length + 1, 4);
+		text_number(text, 1, 1); // the format's version
+		text_append(text, value, length);
+		break;
+	default:
+		text_number(text, (int64_t)length, 4);
+		text_append(text, value, length);
+		break;
+	}
+}
+
 // ---- parameters
 
 static void add(struct db_params *params, char *value, size_t length, int format) {
@@ -114,6 +189,30 @@ void db_text_array(struct db_params *params, const char *const *values, size_t c
 			text_append(&text, "NULL", 4);
 	}
 	add_array(params, &text);
+}
+
+void db_texts(struct db_params *params, enum db_type type, const char *const *values, size_t count) {
+	struct text text = {0};
+	bool nulls = false;
+	for (size_t i = 0; i < count; i++) nulls = nulls || !values[i];
+	text_array_head(&text, type, nulls, count);
+	for (size_t i = 0; i < count; i++) {
+		if (values[i])
+			text_element(&text, type, values[i]);
+		else
+			text_number(&text, -1, 4);
+	}
+	add(params, text.data, text.used, FORMAT_BINARY);
+}
+
+void db_ints(struct db_params *params, enum db_type type, const int64_t *values, size_t count) {
+	struct text text = {0};
+	text_array_head(&text, type, false, count);
+	for (size_t i = 0; i < count; i++) {
+		text_number(&text, (int64_t)types[type].width, 4);
+		text_number(&text, values[i], types[type].width);
+	}
+	add(params, text.data, text.used, FORMAT_BINARY);
 }
 
 void db_bytes(struct db_params *params, const void *value, size_t length) {

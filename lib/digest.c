@@ -3,9 +3,20 @@
 #include "lib/mem.h"
 
 #include <openssl/evp.h>
+#include <pthread.h>
+
+// Fetched once: what EVP_sha256() gives is looked up anew, under locks, at each use (OpenSSL's manual, crypto(7)).
+static EVP_MD *sha256;
+
+static void fetch(void) {
+	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	if (!sha256) mem_die("digest: SHA-256 is not available");
+}
 
 void digest_sha256(const void *data, size_t length, unsigned char digest[DIGEST_BYTES]) {
-	if (EVP_Digest(data, length, digest, NULL, EVP_sha256(), NULL) != 1) mem_die("digest: SHA-256 is not available");
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, fetch);
+	if (EVP_Digest(data, length, digest, NULL, sha256, NULL) != 1) mem_die("digest: SHA-256 fails");
 }
 
 void digest_sha256_hex(const void *data, size_t length, char text[DIGEST_TEXT]) {

@@ -1,5 +1,7 @@
 #include "lib/housekeeping.h"
 
+#include "lib/failpoint.h"
+#include "lib/housekeeping_schedule.h"
 #include "lib/lifecycle.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -9,9 +11,18 @@
 #include <string.h>
 
 #define SWEEP_EVERY_MS       5000
-#define RETENTION_EVERY_MS   60000
+#define RETENTION_EVERY_MS   failpoint_sooner(60000)
+#define PROMOTE_EVERY_MS     500
+#define REPLACE_EVERY_MS     1000
+#define LANES_EVERY_MS       1000
 #define BATCH                200
 #define STATEMENT_TIMEOUT_MS 20000
+
+#ifdef FAULTY_sweeper // the fault suite must notice
+#define NO_SWEEPER true
+#else
+#define NO_SWEEPER false
+#endif
 
 // Each chore is a timer and a statement; the next round starts when the answer of the last has come.
 struct chore {
@@ -26,8 +37,10 @@ struct housekeeping {
 	struct housekeeping_config config;
 	struct db_session *session;
 	struct publisher *publisher;
-	struct chore reap, sweep, retain;
+	struct chore reap, sweep, retain, promote, replace, lanes;
+	struct housekeeping_schedule *schedule;
 	int64_t reap_looked_ms, awake_since_ms;
+	char reap_answered[32]; // the server's moment, in seconds since the epoch
 	bool stopped;
 	unsigned under_way;
 };
@@ -41,57 +54,76 @@ static struct metric swept = {.name = "trabajos_resultados_swept_total",
 static struct metric retired = {
 	.name = "trabajos_jobs_retired_total", .help = "finished jobs removed after RETENTION_DAYS", .type = METRIC_COUNTER};
 
-// $1 lease in seconds, $2 most attempts, $3 how many. After an outage nobody reaps before the server has been up for a lease, so that living
-// workers renew first (the session's own age is checked by the caller). Backoff: full jitter, doubling from a second to a minute.
+// $1 lease in seconds, $2 most attempts, $3 how many. After an outage nobody reaps before the server has been up for a lease, so that
+// living workers renew first (the session's own age is checked by the caller). $4: when the server last answered this reaper, by the
+// server's own clock; a server that has stood still since then reaps nothing either, since the heartbeats waited like this. A lease that is renewed while its row is waited for
+// is seen renewed. Backoff: full jitter, doubling from a second to a minute.
 static const struct db_statement reap_statement = {"housekeeping_reap",
 	"WITH expired AS ("
-	" SELECT key FROM trabajos WHERE status = 'Running' AND lease_until < now()"
+	" SELECT t.key, t.attempt FROM attempts a JOIN trabajos t ON t.key = a.key AND t.attempt = a.attempt"
+	" WHERE a.finished_at IS NULL AND a.lease_until < now() AND t.status = 'Running'"
 	" AND now() - pg_postmaster_start_time() > make_interval(secs => $1::int)"
-	" ORDER BY lease_until LIMIT $3::int FOR UPDATE SKIP LOCKED"
+	" AND now() - to_timestamp($4::float8) < make_interval(secs => $1::int) * 2 / 3"
+	" ORDER BY t.key LIMIT $3::int FOR UPDATE OF t SKIP LOCKED"
+	"), ended AS ("
+	" UPDATE attempts a SET finished_at = now(), outcome = '{\"code\": \"lost\", \"blame\": \"platform\", \"exit_code\": null,"
+	"  \"signal\": null, \"message\": \"the worker was lost: its lease ran out\"}'"
+	" FROM expired e WHERE a.key = e.key AND a.attempt = e.attempt AND coalesce(a.finished_at, 'infinity') = 'infinity'"
+	" AND a.lease_until < now()"
+	" RETURNING a.key, a.outcome"
+	"), fate AS ("
+	" SELECT t.key, t.owner, t.concurrency_key, e.outcome, CASE WHEN t.cancel_requested_at IS NOT NULL THEN 'Cancelled'"
+	"  WHEN t.platform_failures + 1 < $2::int THEN 'Queued' ELSE 'Failed' END AS status"
+	" FROM ended e JOIN trabajos t ON t.key = e.key"
 	"), moved AS ("
-	" UPDATE trabajos t SET"
-	" status = CASE WHEN platform_failures + 1 < $2::int AND cancel_requested_at IS NULL THEN 'Queued'"
-	"  WHEN cancel_requested_at IS NOT NULL THEN 'Cancelled' ELSE 'Failed' END,"
-	" platform_failures = platform_failures + 1, lease_until = NULL, published = false, publish_after = NULL,"
-	" eligible_at = CASE WHEN platform_failures + 1 < $2::int"
+	" UPDATE trabajos t SET status = f.status, platform_failures = platform_failures + 1,"
+	" eligible_at = CASE WHEN f.status = 'Queued'"
 	"  THEN now() + random() * make_interval(secs => least(60, 2 ^ least(platform_failures, 6))) ELSE eligible_at END,"
-	" finished_at = CASE WHEN platform_failures + 1 < $2::int AND cancel_requested_at IS NULL THEN NULL ELSE now() END,"
+	" finished_at = CASE WHEN f.status = 'Queued' THEN NULL ELSE now() END,"
 	" execution_ms = coalesce(extract(epoch FROM now() - claimed_at) * 1000, 0)::bigint,"
-	" outcome = jsonb_build_object('code', CASE WHEN cancel_requested_at IS NULL THEN 'lost' ELSE 'cancelled' END, 'blame',"
-	"  CASE WHEN cancel_requested_at IS NULL THEN 'platform' ELSE 'user' END, 'exit_code', NULL, 'signal', NULL,"
-	"  'message', CASE WHEN cancel_requested_at IS NULL THEN 'the worker was lost: its lease ran out'"
-	"  ELSE 'cancelled; its worker was lost' END)"
-	" FROM expired e WHERE t.key = e.key RETURNING t.key, t.usuario, t.attempt, t.status, t.outcome, t.finished_at"
-	"), history AS ("
-	" UPDATE attempts a SET finished_at = now(), outcome = m.outcome FROM moved m WHERE a.key = m.key AND a.attempt = m.attempt"
+	" outcome = CASE WHEN f.status = 'Cancelled' THEN '{\"code\": \"cancelled\", \"blame\": \"user\", \"exit_code\": null,"
+	"  \"signal\": null, \"message\": \"cancelled; its worker was lost\"}' ELSE f.outcome END"
+	" FROM (SELECT * FROM fate ORDER BY owner COLLATE \"C\", concurrency_key COLLATE \"C\", key) f WHERE t.key = f.key"
+	" RETURNING t.key, t.owner, t.usuario, t.attempt, t.status, t.eligible_at, t.concurrency_key"
 	"), visible AS ("
-	" INSERT INTO resultados (usuario, key, status) SELECT usuario, key::text, status FROM moved WHERE finished_at IS NOT NULL"
+	" INSERT INTO resultados (usuario, key, status) SELECT usuario, key::text, status FROM moved WHERE status <> 'Queued'"
 	" ON CONFLICT (usuario, key) DO UPDATE SET status = excluded.status"
-	") SELECT count(*), count(*) FILTER (WHERE status = 'Queued') FROM moved"};
+	"), unpublished AS ("
+	" INSERT INTO outbox (key, attempt, publish_after) SELECT key, attempt, now() FROM moved WHERE status <> 'Queued'"
+	"), dead AS ("
+	" INSERT INTO dead_letters (key, owner) SELECT key, owner FROM moved WHERE status = 'Failed'"
+	"), delayed AS ("
+	" INSERT INTO delayed (eligible_at, key) SELECT eligible_at, key FROM moved WHERE status = 'Queued' AND concurrency_key IS NULL"
+	") SELECT count(*), count(*) FILTER (WHERE status = 'Queued'), extract(epoch FROM clock_timestamp()) FROM moved"};
 
-// $1 how many. A result is old enough for the sweeper when its own worker has had time to mark it; who takes one keeps the other
-// sweepers from it for a while.
+// $1 how many. Who takes a result keeps the other sweepers from it for a while.
 static const struct db_statement sweep_statement = {"housekeeping_sweep",
 	"WITH due AS ("
-	" SELECT key FROM trabajos WHERE NOT published AND status IN ('Finished', 'Failed', 'Cancelled')"
-	" AND coalesce(publish_after, finished_at) < now() - interval '10 seconds'"
-	" ORDER BY coalesce(publish_after, finished_at) LIMIT $1::int FOR UPDATE SKIP LOCKED"
-	") UPDATE trabajos t SET publish_after = now() + interval '30 seconds' FROM due WHERE t.key = due.key"
-	" RETURNING t.key, t.usuario, t.status, t.attempt, (extract(epoch FROM t.posted_at) * 1000)::bigint,"
-	" coalesce(t.execution_ms, 0), t.outcome, coalesce(t.worker, '')"};
+	" SELECT key FROM outbox WHERE publish_after < now() ORDER BY publish_after LIMIT $1::int FOR UPDATE SKIP LOCKED"
+	"), taken AS ("
+	" UPDATE outbox o SET publish_after = now() + interval '30 seconds' FROM due WHERE o.key = due.key RETURNING o.key, o.attempt"
+	") SELECT t.key, t.usuario, t.status, t.attempt, (extract(epoch FROM t.posted_at) * 1000)::bigint,"
+	" coalesce(t.execution_ms, 0), t.outcome, coalesce(t.worker, '')"
+	" FROM taken o JOIN trabajos t ON t.key = o.key AND t.attempt = o.attempt"
+	" WHERE t.status IN ('Finished', 'Failed', 'Cancelled')"};
 
-// $1 days, $2 how many.
+// $1 days, $2 how many. By the age of the post, which has an index: what was posted long ago and has ended only now stays
+// longer. What belongs to a job goes with it, by a trigger.
 static const struct db_statement retain_statement = {"housekeeping_retain",
 	"WITH old AS ("
-	" SELECT key, usuario FROM trabajos WHERE status IN ('Finished', 'Failed', 'Cancelled')"
-	" AND finished_at < now() - make_interval(days => $1::int) ORDER BY finished_at LIMIT $2::int FOR UPDATE SKIP LOCKED"
-	"), visible AS ("
-	" DELETE FROM resultados r USING old o WHERE r.usuario = o.usuario AND r.key = o.key::text"
+	" SELECT key FROM trabajos WHERE posted_at < now() - make_interval(days => $1::int)"
+	" AND status IN ('Finished', 'Failed', 'Cancelled') AND finished_at < now() - make_interval(days => $1::int)"
+	" ORDER BY posted_at LIMIT $2::int FOR UPDATE SKIP LOCKED"
 	"), dead AS ("
 	" DELETE FROM workers WHERE seen_at < now() - interval '1 day'"
 	"), gone AS ("
 	" DELETE FROM trabajos t USING old o WHERE t.key = o.key RETURNING t.key"
 	") SELECT count(*) FROM gone"};
+
+// $1 how many. Those whose moment has come, and those that newer ones replace; how many came into the queue.
+static const struct db_statement promote_statement = {"housekeeping_promote", "SELECT trabajos_promote($1::int)"};
+static const struct db_statement replace_statement = {"housekeeping_replace", "SELECT concurrency_replace($1::int)"};
+static const struct db_statement lanes_statement = {"housekeeping_lanes", "SELECT lanes_refresh()"};
 
 static void arm(struct chore *chore) {
 	loop_timer_set(chore->timer, lifecycle_jitter_ms(chore->every_ms));
@@ -123,12 +155,20 @@ static void chore_start(struct chore *chore, const struct db_statement *statemen
 	db_run(chore->house->session, statement, params, 0, timeout_ms, done, chore);
 }
 
+static void run_batch(struct chore *chore, const struct db_statement *statement, db_done *done) {
+	struct db_params *params = db_params_new();
+	db_int(params, BATCH);
+	chore_start(chore, statement, params, STATEMENT_TIMEOUT_MS, done);
+}
+
 static void reap_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct chore *chore = arg;
 	if (!chore_over(chore, status, error, "cannot reap leases")) return;
 	int64_t moved = db_get_int(result, 0, 0);
+	snprintf(chore->house->reap_answered, sizeof(chore->house->reap_answered), "%s", db_get(result, 0, 2));
 	metric_add(&reaped, moved);
 	if (moved == 0) return;
+	failpoint("housekeeping.reaped");
 	log_warn(log_m("leases ran out"), log_i("jobs", moved), log_i("queued_again", db_get_int(result, 0, 1)));
 	if (chore->house->config.requeued) chore->house->config.requeued(chore->house->config.arg);
 	if (moved == BATCH) loop_timer_set(chore->timer, 0);
@@ -151,6 +191,7 @@ static void reap(struct housekeeping *house) {
 	db_int(params, house->config.lease_s);
 	db_int(params, house->config.max_attempts);
 	db_int(params, BATCH);
+	db_text(params, *house->reap_answered ? house->reap_answered : "0");
 	chore_start(&house->reap, &reap_statement, params, house->config.lease_s * 1000 / 3, reap_done);
 }
 
@@ -174,24 +215,24 @@ static void sweep_row(struct housekeeping *house, const struct db_result *result
 static void sweep_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct chore *chore = arg;
 	if (!chore_over(chore, status, error, "cannot sweep results")) return;
+	if (db_rows(result) > 0) failpoint("housekeeping.swept");
 	for (size_t row = 0; row < db_rows(result); row++) sweep_row(chore->house, result, row);
 	if (db_rows(result) == BATCH) loop_timer_set(chore->timer, 100);
 }
 
 static void sweep(struct housekeeping *house) {
 	// While Kafka is away, or many are still under way, sending more would only pile up copies.
-	if (!publisher_ready(house->publisher) || publisher_pending(house->publisher) >= BATCH) {
+	if (NO_SWEEPER || !publisher_ready(house->publisher) || publisher_pending(house->publisher) >= BATCH) {
 		arm(&house->sweep);
 		return;
 	}
-	struct db_params *params = db_params_new();
-	db_int(params, BATCH);
-	chore_start(&house->sweep, &sweep_statement, params, STATEMENT_TIMEOUT_MS, sweep_done);
+	run_batch(&house->sweep, &sweep_statement, sweep_done);
 }
 
 static void retain_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct chore *chore = arg;
 	if (!chore_over(chore, status, error, "cannot remove old jobs")) return;
+	failpoint("housekeeping.retained");
 	int64_t gone = db_get_int(result, 0, 0);
 	metric_add(&retired, gone);
 	if (gone == BATCH) loop_timer_set(chore->timer, 100);
@@ -202,6 +243,39 @@ static void retain(struct housekeeping *house) {
 	db_int(params, house->config.retention_days);
 	db_int(params, BATCH);
 	chore_start(&house->retain, &retain_statement, params, STATEMENT_TIMEOUT_MS, retain_done);
+}
+
+static void promote_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	struct chore *chore = arg;
+	if (!chore_over(chore, status, error, "cannot queue delayed jobs")) return;
+	int64_t promoted = db_get_int(result, 0, 0);
+	if (promoted > 0) failpoint("housekeeping.promoted");
+	if (promoted > 0 && chore->house->config.requeued) chore->house->config.requeued(chore->house->config.arg);
+	if (promoted == BATCH) loop_timer_set(chore->timer, 0);
+}
+
+static void replace_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	struct chore *chore = arg;
+	(void)result;
+	chore_over(chore, status, error, "cannot cancel replaced jobs");
+}
+
+static void lanes_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	struct chore *chore = arg;
+	(void)result;
+	chore_over(chore, status, error, "cannot refresh the queue's lanes");
+}
+
+static void promote(struct housekeeping *house) {
+	run_batch(&house->promote, &promote_statement, promote_done);
+}
+
+static void replace(struct housekeeping *house) {
+	run_batch(&house->replace, &replace_statement, replace_done);
+}
+
+static void refresh_lanes(struct housekeeping *house) {
+	chore_start(&house->lanes, &lanes_statement, NULL, STATEMENT_TIMEOUT_MS, lanes_done);
 }
 
 static void chore_due(void *arg) {
@@ -226,6 +300,10 @@ void housekeeping_stop(struct housekeeping *house) {
 	loop_timer_free(house->reap.timer);
 	loop_timer_free(house->sweep.timer);
 	loop_timer_free(house->retain.timer);
+	loop_timer_free(house->promote.timer);
+	loop_timer_free(house->replace.timer);
+	loop_timer_free(house->lanes.timer);
+	housekeeping_schedule_stop(house->schedule);
 	if (house->under_way == 0) house_free(house);
 }
 
@@ -248,5 +326,9 @@ struct housekeeping *housekeeping_start(
 	chore_init(loop, house, &house->reap, config->lease_s * 1000 / 3, reap);
 	chore_init(loop, house, &house->sweep, SWEEP_EVERY_MS, sweep);
 	chore_init(loop, house, &house->retain, RETENTION_EVERY_MS, retain);
+	chore_init(loop, house, &house->promote, PROMOTE_EVERY_MS, promote);
+	chore_init(loop, house, &house->replace, REPLACE_EVERY_MS, replace);
+	chore_init(loop, house, &house->lanes, LANES_EVERY_MS, refresh_lanes);
+	house->schedule = housekeeping_schedule_start(loop, session);
 	return house;
 }

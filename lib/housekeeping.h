@@ -1,5 +1,5 @@
-// What must go on whoever is alive: the reaper (leases that ran out), the sweeper (results that Kafka never acknowledged), and
-// retention. Runs in every worker and in the observer, at moments spread by jitter; all of it is safe to run at once.
+// What must go on whoever is alive: the reaper (leases that ran out), the sweeper (results that Kafka never acknowledged), delays
+// that are over, schedules, jobs that newer ones replace, and retention. Runs in every worker and in the observer, at moments spread by jitter; all of it is safe to run at once.
 #pragma once
 
 #include "lib/db.h"

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/error.h"
+#include "lib/json.h"
 #include "lib/loop.h"
 #include "lib/option.h"
 
@@ -17,7 +18,9 @@ struct http_server;
 struct http_request;
 
 struct http_route {
-	const char *path; // exact; or a prefix where it ends with "/" followed by "*"
+	// Exact; with parameters, "{name}" for one segment each that is not empty; or a prefix where it ends with "/" followed by
+	// "*". An exact one goes before one with parameters, and that before a prefix.
+	const char *path;
 	const char *
 		methods; // space-separated: "GET POST"; HEAD is served by GET's handler unless listed; others get 405 with Allow
 	void (*handle)(struct http_request *request, void *arg);
@@ -51,6 +54,8 @@ void http_server_close(struct http_server *server);             // cuts what is 
 // ---- reading a request (strings live as long as the request)
 const char *http_method(const struct http_request *request);
 const char *http_path(const struct http_request *request); // decoded
+// The part of the path that stands for {name} in the route; NULL: the route has no such parameter.
+const char *http_path_param(const struct http_request *request, const char *name);
 const char *http_id(
 	const struct http_request *request); // X-Request-Id: the client's if it is 1-64 of [A-Za-z0-9._-], else a new UUIDv7
 const char *http_client(const struct http_request *request);                   // address as text, proxies considered
@@ -62,6 +67,10 @@ unsigned http_header_count(const struct http_request *request, const char *name)
 const char *http_param(const struct http_request *request, const char *name, size_t *length);
 unsigned http_param_count(const struct http_request *request, const char *name); // query and form together
 const char *http_body(const struct http_request *request, size_t *length);
+bool http_body_is(const struct http_request *request, const char *type); // by its media type, parameters aside
+// The body as a JSON object, to be dropped by json_decref; or -1: answered, with 415 for another type and 400 (where, and why)
+// for what is no JSON object or names a member twice.
+int http_json(struct http_request *request, json_t **object) MUST_USE;
 int64_t http_deadline_left_ms(const struct http_request *request);
 
 // ---- answering. Every answer carries X-Request-Id, Cache-Control: no-store (unless set) and X-Content-Type-Options: nosniff.

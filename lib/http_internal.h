@@ -84,10 +84,11 @@ struct http_request {
 	char id[65];
 	char *target; // as it came
 	const char *method, *version;
-	char *path;                 // decoded; NULL until parsed
+	char *path; // decoded; NULL until parsed
+	const struct http_route *route;
 	char *client;               // made when asked for
 	struct http_field *params;  // query, then form
-	struct http_field *trimmed; // header values that were handed out as copies
+	struct http_field *copies;  // header values and path parameters that were handed out
 	struct http_field *headers; // of the answer
 	char *body;
 	size_t body_length, body_size;
@@ -114,6 +115,17 @@ void http_request_free(struct http_request *request);
 void http_request_headers(struct http_request *request, const char *method, const char *version);
 void http_request_upload(struct http_request *request, const char *data, size_t length);
 void http_request_dispatch(struct http_request *request); // the whole request is there
+
+// ---- http_route.c
+// An exact route hides those with parameters, and these hide the prefixes.
+enum http_rank { HTTP_RANK_EXACT, HTTP_RANK_TEMPLATE, HTTP_RANK_PREFIX, HTTP_RANK_NONE };
+// NULL: none takes the method; *rank is then HTTP_RANK_NONE where the path is not known at all.
+const struct http_route *http_route_find(
+	const struct http_route *routes, size_t count, const char *path, const char *method, enum http_rank *rank) MUST_USE;
+// For Allow: the methods of those of that rank. Owned by the caller.
+char *http_route_methods(const struct http_route *routes, size_t count, const char *path, enum http_rank rank) MUST_USE;
+// What stands in the path for the route's parameter; NULL: it has none of that name.
+const char *http_route_param(const struct http_route *route, const char *path, const char *name, size_t *length) MUST_USE;
 
 // ---- http_answer.c
 // Hands the answer, if there is one, to libmicrohttpd; from its callback, or while the connection is suspended.

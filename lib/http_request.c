@@ -24,6 +24,14 @@ static int hex(char digit) {
 	return -1;
 }
 
+static bool is_utf8(const char *text, size_t length) {
+	size_t ascii = 0;
+	while (ascii < length && !(text[ascii] & 0x80)) ascii++;
+	if (ascii == length) return true;
+	AUTO_JSON json_t *utf8 = json_stringn(text, length); // jansson takes nothing but UTF-8
+	return utf8 != NULL;
+}
+
 // RFC 3986 section 2.1, in place. -1: a "%" without two hexadecimal digits, or the result is no UTF-8.
 static ssize_t decode(char *text, size_t length, bool plus_is_space) {
 	size_t to = 0;
@@ -38,8 +46,7 @@ static ssize_t decode(char *text, size_t length, bool plus_is_space) {
 		text[to++] = c;
 	}
 	text[to] = '\0';
-	AUTO_JSON json_t *utf8 = json_stringn(text, to); // jansson takes nothing but UTF-8
-	return utf8 ? (ssize_t)to : -1;
+	return is_utf8(text, to) ? (ssize_t)to : -1;
 }
 
 // application/x-www-form-urlencoded (https://url.spec.whatwg.org/#urlencoded-parsing), written over.
@@ -154,71 +161,15 @@ static int find_fault(const struct http_request *request, const struct headers *
 
 // ---- routes
 
-static bool lists(const char *words, const char *word, size_t length) {
-	for (const char *at = words; *at; at += strspn(at, " ")) {
-		size_t size = strcspn(at, " ");
-		if (size == length && memcmp(at, word, size) == 0) return true;
-		at += size;
-	}
-	return false;
-}
-
-static bool allows(const struct http_route *route, const char *method) {
-	if (lists(route->methods, method, strlen(method))) return true;
-	return strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 && lists(route->methods, "GET", 3);
-}
-
-static bool matches(const struct http_route *route, const char *path, bool exact) {
-	size_t length = strlen(route->path);
-	bool prefix = length >= 2 && strcmp(route->path + length - 2, "/*") == 0;
-	if (exact) return !prefix && strcmp(route->path, path) == 0;
-	return prefix && strncmp(route->path, path, length - 1) == 0;
-}
-
-// NULL: none takes the method; *known then says whether there is the path at all. An exact route hides the prefixes.
-static const struct http_route *find_route(const struct http_request *request, bool *known, bool *exact) {
+static void refuse_route(struct http_request *request, enum http_rank rank) {
 	const struct http_config *config = &request->connection->server->config;
-	*known = false;
-	for (*exact = true;; *exact = false) {
-		for (size_t i = 0; i < config->route_count; i++) {
-			const struct http_route *route = &config->routes[i];
-			if (!matches(route, request->path, *exact)) continue;
-			if (allows(route, request->method)) return route;
-			*known = true;
-		}
-		if (*known || !*exact) return NULL;
-	}
-}
-
-static char *list_methods(const struct http_request *request, bool exact) {
-	const struct http_config *config = &request->connection->server->config;
-	char *list = NULL;
-	size_t size;
-	FILE *out = open_memstream(&list, &size);
-	if (!out) abort();
-	for (size_t i = 0; i < config->route_count; i++) {
-		const struct http_route *route = &config->routes[i];
-		if (!matches(route, request->path, exact)) continue;
-		for (const char *at = route->methods; *at; at += strspn(at, " ")) {
-			int length = (int)strcspn(at, " ");
-			fprintf(out, "%.*s, ", length, at);
-			at += length;
-		}
-		if (lists(route->methods, "GET", 3) && !lists(route->methods, "HEAD", 4)) fputs("HEAD, ", out);
-	}
-	fputs("OPTIONS", out);
-	fclose(out);
-	return list;
-}
-
-static void refuse_route(struct http_request *request, bool known, bool exact) {
 	bool options = strcmp(request->method, MHD_HTTP_METHOD_OPTIONS) == 0;
-	if (!known && !(options && strcmp(request->path, "*") == 0)) {
+	if (rank == HTTP_RANK_NONE && !(options && strcmp(request->path, "*") == 0)) {
 		AUTO_FREE char *detail = mem_format("there is no %s here", request->path);
 		refuse(request, 404, detail);
 		return;
 	}
-	AUTO_FREE char *methods = list_methods(request, exact);
+	AUTO_FREE char *methods = http_route_methods(config->routes, config->route_count, request->path, rank);
 	http_answer_header(request, MHD_HTTP_HEADER_ALLOW, methods);
 	AUTO_FREE char *detail = mem_format("%s takes %s", request->path, methods);
 	if (options)
@@ -242,7 +193,7 @@ struct http_request *http_request_new(struct http_connection *connection, const 
 void http_request_free(struct http_request *request) {
 	if (request->response) MHD_destroy_response(request->response);
 	http_field_free(request->params);
-	http_field_free(request->trimmed);
+	http_field_free(request->copies);
 	http_field_free(request->headers);
 	free(request->target);
 	free(request->path);
@@ -288,11 +239,7 @@ void http_request_upload(struct http_request *request, const char *data, size_t 
 }
 
 static bool has_form(const struct http_request *request) {
-	const char *type = http_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
-	if (!type || request->body_length == 0) return false;
-	size_t length = strcspn(type, "; \t");
-	return length == strlen(MHD_HTTP_POST_ENCODING_FORM_URLENCODED) &&
-	       strncasecmp(type, MHD_HTTP_POST_ENCODING_FORM_URLENCODED, length) == 0;
+	return request->body_length > 0 && http_body_is(request, MHD_HTTP_POST_ENCODING_FORM_URLENCODED);
 }
 
 // Fills path and parameters; what is wrong with them, or NULL.
@@ -316,15 +263,23 @@ void http_request_dispatch(struct http_request *request) {
 		refuse(request, 400, fault);
 		return;
 	}
-	bool known, exact;
-	const struct http_route *route = find_route(request, &known, &exact);
-	if (route)
-		route->handle(request, config->arg);
+	enum http_rank rank;
+	request->route = http_route_find(config->routes, config->route_count, request->path, request->method, &rank);
+	if (request->route)
+		request->route->handle(request, config->arg);
 	else
-		refuse_route(request, known, exact);
+		refuse_route(request, rank);
 }
 
 // ---- what a handler asks
+
+// A copy that lives as long as the request.
+static const char *keep(struct http_request *request, const char *name, const char *value, size_t length) {
+	struct http_field **end = &request->copies;
+	while (*end) end = &(*end)->next;
+	http_field_add(end, name, value, length);
+	return (*end)->value;
+}
 
 const char *http_method(const struct http_request *request) {
 	return request->method;
@@ -336,6 +291,14 @@ const char *http_path(const struct http_request *request) {
 
 const char *http_id(const struct http_request *request) {
 	return request->id;
+}
+
+const char *http_path_param(const struct http_request *request, const char *name) {
+	size_t length = 0;
+	const char *value = request->route ? http_route_param(request->route, request->path, name, &length) : NULL;
+	if (!value) return NULL;
+	struct http_request *owner = (struct http_request *)(uintptr_t)request;
+	return keep(owner, name, value, length);
 }
 
 const char *http_body(const struct http_request *request, size_t *length) {
@@ -369,11 +332,8 @@ const char *http_header(const struct http_request *request, const char *name) {
 	size_t length = value ? strlen(value) : 0;
 	if (length == 0 || (value[length - 1] != ' ' && value[length - 1] != '\t')) return value;
 	while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t')) length--;
-	struct http_request *owner = (struct http_request *)(uintptr_t)request; // the copy lives as long as the request
-	struct http_field **end = &owner->trimmed;
-	while (*end) end = &(*end)->next;
-	http_field_add(end, name, value, length);
-	return (*end)->value;
+	struct http_request *owner = (struct http_request *)(uintptr_t)request;
+	return keep(owner, name, value, length);
 }
 
 struct same_name {

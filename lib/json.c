@@ -42,6 +42,7 @@ int json_read(const char *text, size_t length, size_t most_bytes, json_t **json,
 }
 
 char *json_write(const json_t *json) {
+	if (json_is_object(json) && json_object_size(json) == 0) return mem_strdup("{}"); // most jobs ask for nothing
 	char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
 	if (!text) mem_die("json: a value that cannot be written, or out of memory");
 	return text;

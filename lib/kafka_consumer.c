@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { PROBE_EVERY_MS = 1000, PROBE_MS = 500, CLOSE_MS = 3000 };
+enum { PROBE_EVERY_MS = 1000, PROBE_MS = 500, CLOSE_MS = 3000, DESTROY_MS = 1000 };
 
 struct kafka_consumer {
 	rd_kafka_t *rk;
@@ -237,6 +237,27 @@ void kafka_consumer_wake(struct kafka_consumer *consumer) {
 
 // ---- start and end
 
+static void *destroy(void *rk) {
+	rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	return NULL;
+}
+
+// librdkafka 2.0 sometimes awaits one of its own threads for ever where no broker answers. Then false: it is left to itself,
+// as it would be at the process's end, which mostly follows.
+static bool destroy_in_time(rd_kafka_t *rk) {
+	pthread_t thread;
+	struct timespec until;
+	if (pthread_create(&thread, NULL, destroy, rk)) {
+		destroy(rk);
+		return true;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += DESTROY_MS / 1000;
+	if (!pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until)) return true;
+	pthread_detach(thread);
+	return false;
+}
+
 void kafka_consumer_close(struct kafka_consumer *consumer) {
 	if (!consumer) return;
 	for (size_t i = 0; i < consumer->held_count; i++) rd_kafka_message_destroy(consumer->held[i]);
@@ -251,7 +272,7 @@ void kafka_consumer_close(struct kafka_consumer *consumer) {
 	}
 	rd_kafka_queue_destroy(consumer->queue);
 	rd_kafka_topic_destroy(consumer->topic);
-	rd_kafka_destroy_flags(consumer->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	if (!destroy_in_time(consumer->rk)) return; // the callbacks' argument remains
 	pthread_mutex_destroy(&consumer->lock);
 	free(consumer->why);
 	free(consumer);

@@ -137,7 +137,9 @@ static void instance_free(struct instance *instance) {
 // Another partition every few milliseconds, each process beginning with another one.
 static int32_t partition_of_moment(const rd_kafka_topic_t *topic, const void *key UNUSED, size_t length UNUSED, int32_t count,
 	void *topic_opaque UNUSED, void *message_opaque UNUSED) {
-	int32_t first = (int32_t)((loop_now_ms() / SLICE_MS + getpid()) % count);
+	static atomic_int process; // getpid is a system call each time
+	if (!process) process = getpid();
+	int32_t first = (int32_t)((loop_now_ms() / SLICE_MS + process) % count);
 	for (int32_t i = 0; i < count; i++)
 		if (rd_kafka_topic_partition_available(topic, (first + i) % count)) return (first + i) % count;
 	return first;

@@ -9,6 +9,11 @@
 // together apply a migration once. What is needed to find out that all is well is reading, and no right to create.
 #define LOCK "SELECT pg_advisory_xact_lock(hashtextextended('trabajos migraciones', 0))"
 
+// A migration goes through whole tables, also on a connection with steady_plans.
+#define ANY_PLAN                                                                                                               \
+	"SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL enable_hashjoin = on;"                     \
+	" SET LOCAL enable_mergejoin = on; SET LOCAL statement_timeout = 0; "
+
 static const struct db_statement exists = {"migrate_exists", "SELECT to_regclass('migraciones') IS NOT NULL"};
 static const struct db_statement list = {"migrate_list", "SELECT version, sha256 FROM migraciones ORDER BY version"};
 static const struct db_statement find = {"migrate_find", "SELECT sha256 FROM migraciones WHERE version = $1::integer"};
@@ -82,7 +87,7 @@ static int apply_locked(struct db *db, const struct migration *migration, struct
 }
 
 static int apply(struct db *db, const struct migration *migration, struct error *error) {
-	if (failed(db_script(db, "BEGIN; " LOCK, error), error)) return -1;
+	if (failed(db_script(db, "BEGIN; " ANY_PLAN LOCK, error), error)) return -1;
 	int outcome = apply_locked(db, migration, error);
 	if (outcome < 0) {
 		(void)!db_script(db, "ROLLBACK", NULL);

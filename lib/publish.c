@@ -1,5 +1,6 @@
 #include "lib/publish.h"
 
+#include "lib/failpoint.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
@@ -36,12 +37,11 @@ static struct metric unpublished = {.name = "trabajos_resultados_unpublished_tot
 	.help = "records of topic resultados that were not acknowledged and are left to the sweeper",
 	.type = METRIC_COUNTER};
 
-static const struct db_statement mark_statement = {"publish_mark",
+const struct db_statement publish_mark = {"publish_mark",
 	"WITH acknowledged AS ("
-	" SELECT t.key FROM unnest($1::uuid[], $2::int[]) AS a (key, attempt) JOIN trabajos t"
-	" ON t.key = a.key AND t.attempt = a.attempt"
-	" WHERE NOT t.published AND t.status IN ('Finished', 'Failed', 'Cancelled') ORDER BY t.key FOR UPDATE OF t SKIP LOCKED"
-	") UPDATE trabajos t SET published = true FROM acknowledged a WHERE t.key = a.key"};
+	" SELECT o.key FROM unnest($1::uuid[], $2::int[]) AS a (key, attempt) JOIN outbox o"
+	" ON o.key = a.key AND o.attempt = a.attempt ORDER BY o.key FOR UPDATE OF o SKIP LOCKED"
+	") DELETE FROM outbox o USING acknowledged a WHERE o.key = a.key"};
 
 static void mark_next(struct publisher *publisher);
 
@@ -49,6 +49,7 @@ static void marked(enum db_status status, const struct db_result *result, const 
 	struct publisher *publisher = arg;
 	(void)result;
 	publisher->marking = false;
+	failpoint("publish.marked");
 	// What could not be marked is found by the sweeper, which sends it again: at least once.
 	if (status != DB_OK && status != DB_UNAVAILABLE) log_warn(log_m("cannot mark published results"), log_e(error));
 	if (publisher->acknowledged_count > 0) mark_next(publisher);
@@ -70,7 +71,7 @@ static void mark_next(struct publisher *publisher) {
 	memmove(publisher->acknowledged, publisher->acknowledged + count,
 		publisher->acknowledged_count * sizeof(*publisher->acknowledged));
 	publisher->marking = true;
-	db_run(publisher->session, &mark_statement, params, STATEMENT_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, marked, publisher);
+	db_run(publisher->session, &publish_mark, params, STATEMENT_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, marked, publisher);
 }
 
 static void mark_soon(void *arg) {
@@ -82,7 +83,8 @@ static void delivered(enum kafka_delivery delivery, int64_t timestamp_ms, void *
 	AUTO_FREE struct sent *sent = opaque;
 	(void)timestamp_ms;
 	publisher->producing--;
-	if (delivery != KAFKA_PERSISTED) {
+	failpoint("publish.acknowledged");
+	if (delivery != KAFKA_PERSISTED || failpoint_fails("publish.lost")) {
 		metric_add(&unpublished, 1);
 		return;
 	}
@@ -107,6 +109,7 @@ void publish(struct publisher *publisher, const struct resultado *resultado) {
 		metric_add(&unpublished, 1);
 		free(sent);
 	}
+	failpoint("publish.produced");
 }
 
 size_t publisher_pending(const struct publisher *publisher) {

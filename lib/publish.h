@@ -8,6 +8,9 @@
 
 struct publisher;
 
+// $1 keys, $2 attempts: Kafka has acknowledged the records of these results.
+extern const struct db_statement publish_mark;
+
 // Marks by `session` in batches, a few times a second at most.
 int publisher_open(struct loop *loop, const struct kafka_config *config, struct db_session *session,
 	struct publisher **publisher, struct error *error) MUST_USE;

@@ -3,12 +3,13 @@
 #include "lib/digest.h"
 #include "lib/giturl.h"
 #include "lib/mem.h"
+#include "lib/moment.h"
 #include "lib/uuid.h"
 
 #include <ctype.h>
 #include <stdbool.h>
 
-enum { TEXT_MOST = 200, LABELS_MOST = 32, ENV_BYTES_MOST = 32768 };
+enum { TEXT_MOST = 200, LABELS_MOST = 32, ENV_BYTES_MOST = 32768, CONCURRENCY_MOST = 1000, DELAY_MOST_S = 366 * 86400 };
 
 // ---- text
 
@@ -74,9 +75,29 @@ static bool short_text(const json_t *value) {
 	return json_is_string(value) && length <= TEXT_MOST && !has_control(json_string_value(value), length);
 }
 
-static int read_concurrency_key(const json_t *value, struct trabajo_spec *spec UNUSED, struct error *error) {
-	if (short_text(value) && json_string_length(value)) return 0;
-	return error_set(error, ERROR_INPUT, "concurrency_key must be a string of 1 to %d bytes", TEXT_MOST);
+static int read_run_after(const json_t *value, struct trabajo_spec *spec, struct error *error) {
+	int64_t delay_s = json_is_integer(value) ? json_integer_value(value) : -1;
+	if (delay_s >= 0 && delay_s <= DELAY_MOST_S) {
+		spec->run_after_s = delay_s;
+		return 0;
+	}
+	if (json_is_string(value) && moment_read(json_string_value(value), &spec->run_after_ms) == 0) return 0;
+	return error_set(error, ERROR_INPUT,
+		"run_after must be a moment (RFC 3339, like 2026-11-21T12:00:00Z) or a delay of 0 to %d seconds", DELAY_MOST_S);
+}
+
+static int read_concurrency_key(const json_t *value, struct trabajo_spec *spec, struct error *error) {
+	if (!short_text(value) || !json_string_length(value))
+		return error_set(error, ERROR_INPUT, "concurrency_key must be a string of 1 to %d bytes", TEXT_MOST);
+	spec->concurrency_key = mem_strdup(json_string_value(value));
+	return 0;
+}
+
+static int read_concurrency_policy(const json_t *value, struct trabajo_spec *spec, struct error *error) {
+	const char *policy = json_is_string(value) ? json_string_value(value) : "";
+	spec->concurrency_replace = strcmp(policy, "replace") == 0;
+	if (spec->concurrency_replace || strcmp(policy, "queue") == 0) return 0;
+	return error_set(error, ERROR_INPUT, "concurrency_policy must be \"queue\" or \"replace\"");
 }
 
 static int read_labels(const json_t *value, struct trabajo_spec *spec UNUSED, struct error *error) {
@@ -135,7 +156,10 @@ static int read_members(const json_t *json, struct trabajo_spec *spec, struct er
 		{"priority", NULL},
 		{"timeout_s", NULL},
 		{"retries", NULL},
+		{"run_after", read_run_after},
 		{"concurrency_key", read_concurrency_key},
+		{"concurrency_limit", NULL},
+		{"concurrency_policy", read_concurrency_policy},
 		{"labels", read_labels},
 		{"env", read_env},
 	};
@@ -147,7 +171,8 @@ static int read_members(const json_t *json, struct trabajo_spec *spec, struct er
 		if (i == COUNT_OF(members)) {
 			AUTO_FREE char *shown = printable(name, strlen(name), 50);
 			return error_set(error, ERROR_INPUT,
-				"unknown member %s; known are ref, priority, timeout_s, retries, concurrency_key, labels, env",
+				"unknown member %s; known are ref, priority, timeout_s, retries, run_after, concurrency_key, "
+				"concurrency_limit, concurrency_policy, labels, env",
 				shown);
 		}
 		if (json_is_null(value)) continue; // as if it were not there
@@ -157,14 +182,17 @@ static int read_members(const json_t *json, struct trabajo_spec *spec, struct er
 	return 0;
 }
 
+#define NOTHING_ASKED .timeout_s = -1, .retries = -1, .run_after_s = -1, .run_after_ms = -1, .concurrency_limit = 1
+
 int trabajo_spec_read(const json_t *json, struct trabajo_spec *spec, struct error *error) {
-	*spec = (struct trabajo_spec){.priority = 0, .timeout_s = -1, .retries = -1, .json = json_object()};
+	*spec = (struct trabajo_spec){NOTHING_ASKED, .json = json_object()};
 	if (!json) return 0;
 	if (!json_is_object(json)) {
 		error_set(error, ERROR_INPUT, "spec must be an object");
 	} else if (!read_members(json, spec, error) && !read_number(json, "priority", -100, 100, &spec->priority, error) &&
 		   !read_number(json, "timeout_s", 1, 86400, &spec->timeout_s, error) &&
-		   !read_number(json, "retries", 0, 100, &spec->retries, error)) {
+		   !read_number(json, "retries", 0, 100, &spec->retries, error) &&
+		   !read_number(json, "concurrency_limit", 1, CONCURRENCY_MOST, &spec->concurrency_limit, error)) {
 		return 0;
 	}
 	trabajo_spec_clear(spec);
@@ -173,8 +201,9 @@ int trabajo_spec_read(const json_t *json, struct trabajo_spec *spec, struct erro
 
 void trabajo_spec_clear(struct trabajo_spec *spec) {
 	free(spec->ref);
+	free(spec->concurrency_key);
 	json_decref(spec->json);
-	*spec = (struct trabajo_spec){.timeout_s = -1, .retries = -1};
+	*spec = (struct trabajo_spec){NOTHING_ASKED};
 }
 
 void trabajo_clear(struct trabajo *trabajo) {
@@ -185,16 +214,34 @@ void trabajo_clear(struct trabajo *trabajo) {
 	*trabajo = (struct trabajo){0};
 }
 
-void trabajo_fingerprint(const struct trabajo *trabajo, char text[65]) {
+// Which JSON writes as it is.
+static bool is_plain(const char *text) {
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\') return false;
+	return true;
+}
+
+// {"spec":…,"url":…}
+static char *canonical_json(const struct trabajo *trabajo) {
+	if (is_plain(trabajo->url)) {
+		AUTO_FREE char *spec = trabajo->spec.json ? json_write(trabajo->spec.json) : mem_strdup("{}");
+		return mem_format("{\"spec\":%s,\"url\":\"%s\"}", spec, trabajo->url);
+	}
 	AUTO_JSON json_t *json = json_object();
 	// a URL that is no UTF-8 can only come from a caller's mistake; json_write would end the process
 	json_object_set_new(json, "url", is_utf8(trabajo->url, strlen(trabajo->url)) ? json_string(trabajo->url) : json_null());
 	json_object_set_new(json, "spec", trabajo->spec.json ? json_incref(trabajo->spec.json) : json_object());
-	AUTO_FREE char *canonical = json_write(json);
+	return json_write(json);
+}
+
+void trabajo_fingerprint(const struct trabajo *trabajo, char text[65]) {
+	AUTO_FREE char *canonical = canonical_json(trabajo);
 	digest_sha256_hex(canonical, strlen(canonical), text);
 }
 
 // ---- the record
+
+#define ADMIN "admin"
 
 static int decode_key(const struct kafka_message *message, struct trabajo *trabajo, struct error *error) {
 	char text[UUID_TEXT] = "";
@@ -226,6 +273,10 @@ static int decode_owner(const struct kafka_message *message, struct trabajo *tra
 	else
 		trabajo->usuario = mem_strdup(trabajo->owner);
 	if (named && !name_fits(usuario, usuario_length)) return error_set(error, ERROR_INPUT, "header usuario cannot be used");
+	size_t role_length;
+	const void *role = kafka_message_header(message, "role", &role_length);
+	bool somebody = strcmp(trabajo->owner, TRABAJO_NOBODY) != 0;
+	trabajo->admin = somebody && role && role_length == strlen(ADMIN) && memcmp(role, ADMIN, role_length) == 0;
 	return 0;
 }
 
@@ -259,7 +310,7 @@ static int decode_url(const struct kafka_message *message, const struct giturl_r
 
 enum trabajo_verdict trabajo_decode(const struct kafka_message *message, const struct giturl_rules *git_allow,
 	struct trabajo *trabajo, struct error *error) {
-	*trabajo = (struct trabajo){.spec = {.timeout_s = -1, .retries = -1}};
+	*trabajo = (struct trabajo){.spec = {NOTHING_ASKED}};
 	if (decode_key(message, trabajo, error)) return TRABAJO_USELESS;
 	trabajo->posted_ms = message->timestamp_ms >= 0 ? message->timestamp_ms : loop_wall_ms();
 	int url = decode_url(message, git_allow, trabajo, error);
@@ -268,12 +319,19 @@ enum trabajo_verdict trabajo_decode(const struct kafka_message *message, const s
 	return url || owner || spec ? TRABAJO_BAD : TRABAJO_FINE;
 }
 
-size_t trabajo_headers(const struct trabajo *trabajo, const char *spec_text, struct kafka_header headers[3]) {
+int64_t trabajo_eligible_ms(const struct trabajo *trabajo) {
+	const struct trabajo_spec *spec = &trabajo->spec;
+	if (spec->run_after_s > 0) return trabajo->posted_ms + spec->run_after_s * 1000;
+	return spec->run_after_ms > trabajo->posted_ms ? spec->run_after_ms : trabajo->posted_ms;
+}
+
+size_t trabajo_headers(const struct trabajo *trabajo, const char *spec_text, struct kafka_header headers[TRABAJO_HEADERS]) {
 	size_t count = 0;
 	if (trabajo->owner && strcmp(trabajo->owner, TRABAJO_NOBODY) != 0) {
 		headers[count++] = (struct kafka_header){"sub", trabajo->owner, strlen(trabajo->owner)};
 		if (trabajo->usuario)
 			headers[count++] = (struct kafka_header){"usuario", trabajo->usuario, strlen(trabajo->usuario)};
+		if (trabajo->admin) headers[count++] = (struct kafka_header){"role", ADMIN, strlen(ADMIN)};
 	}
 	if (spec_text && strcmp(spec_text, "{}") != 0)
 		headers[count++] = (struct kafka_header){"spec", spec_text, strlen(spec_text)};

@@ -1,10 +1,11 @@
-// The record of topic trabajos: key = the job's UUID, value = the URL as plain text, headers sub, usuario, spec.
+// The record of topic trabajos: key = the job's UUID, value = the URL as plain text, headers sub, usuario, role, spec.
 #pragma once
 
 #include "lib/error.h"
 #include "lib/json.h"
 #include "lib/kafka.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TRABAJO_URL_MAX     2000    // bytes
@@ -19,13 +20,21 @@ struct trabajo_spec {
 	int64_t priority;  // -100 to 100, default 0
 	int64_t timeout_s; // 1 to 86400
 	int64_t retries;   // 0 to 100: for the user's own failures
-	json_t *json;      // the whole spec as it stands in the header and the ledger: only known members
+	// not before: seconds after the post, or a moment in ms since the epoch
+	int64_t run_after_s, run_after_ms;
+	// At most concurrency_limit (1 to 1000, default 1) of the owner's jobs with an equal concurrency_key run at once; the others
+	// wait, or are cancelled by newer ones where the newer ones ask to replace them.
+	char *concurrency_key; // NULL: none
+	int64_t concurrency_limit;
+	bool concurrency_replace;
+	json_t *json; // the whole spec as it stands in the header and the ledger: only known members
 };
 
 struct trabajo {
 	char key[37];
 	char *owner;   // token's sub
 	char *usuario; // display name
+	bool admin;    // posted by an administrator: its priority goes before other users' jobs
 	char *url;     // normalised
 	struct trabajo_spec spec;
 	int64_t posted_ms; // the record's LogAppendTime
@@ -33,7 +42,8 @@ struct trabajo {
 
 void trabajo_clear(struct trabajo *trabajo);
 
-// Reads {"ref","priority","timeout_s","retries","concurrency_key","labels","env"}; unknown members and bad values are
+// Reads {"ref","priority","timeout_s","retries","run_after","concurrency_key","concurrency_limit","concurrency_policy",
+// "labels","env"}; unknown members and bad values are
 // ERROR_INPUT, the message names the member and what is allowed. NULL json: all defaults.
 int trabajo_spec_read(const json_t *json, struct trabajo_spec *spec, struct error *error) MUST_USE;
 void trabajo_spec_clear(struct trabajo_spec *spec);
@@ -53,5 +63,8 @@ enum trabajo_verdict {
 struct giturl_rules;
 enum trabajo_verdict trabajo_decode(const struct kafka_message *message, const struct giturl_rules *git_allow,
 	struct trabajo *trabajo, struct error *error) MUST_USE;
-// Headers for producing; valid as long as the trabajo is and spec_text lives. Returns their number (at most 3).
-size_t trabajo_headers(const struct trabajo *trabajo, const char *spec_text, struct kafka_header headers[3]);
+// When it may run at the earliest, in ms since the epoch; posted_ms is set.
+int64_t trabajo_eligible_ms(const struct trabajo *trabajo);
+// Headers for producing; valid as long as the trabajo is and spec_text lives. Returns their number.
+#define TRABAJO_HEADERS 4
+size_t trabajo_headers(const struct trabajo *trabajo, const char *spec_text, struct kafka_header headers[TRABAJO_HEADERS]);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/random.h>
 #include <uuid/uuid.h>
 
 // UUIDv5(RFC 9562's DNS namespace, "trabajos"). It never changes: a key sent again must give the same job.
@@ -34,13 +35,15 @@ static void next_tick(unsigned seed, int64_t *ms, unsigned *counter) {
 
 void uuid_v7(char text[UUID_TEXT]) {
 	uuid_t bytes;
-	uuid_generate_random(bytes); // the variant's two bits are in place already
+	// The kernel's, without what uuid_generate_random adds from a generator that it seeds anew for each: that is most of its time.
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) mem_die("uuid: no random bytes");
 	int64_t ms;
 	unsigned counter;
 	next_tick((unsigned)bytes[0] << 8 | bytes[1], &ms, &counter);
 	for (int i = 0; i < 6; i++) bytes[i] = (unsigned char)(ms >> (40 - 8 * i));
 	bytes[6] = (unsigned char)(0x70 | counter >> 8);
 	bytes[7] = (unsigned char)(counter & 0xff);
+	bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f)); // the variant
 	uuid_unparse_lower(bytes, text);
 }
 

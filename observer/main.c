@@ -25,7 +25,7 @@
 #define ASK_MS   1000  // for the threads to end that only ask, and may hang in a service that is away
 #define END_MS   10000 // for the one that reads: its offsets are kept; who has stopped reading our stdout must not hold us up
 
-static struct db_config db = {.application = "trabajos-observer"};
+static struct db_config db = {.application = "trabajos-observer", .steady_plans = true};
 static struct kafka_config kafka;
 static char *listen_address, *metrics_address, *actuator_choice;
 static int64_t deadline_s, scale_min, scale_max;

@@ -95,28 +95,26 @@ static void show(const struct sample *sample) {
 // clang-format off
 static const struct db_statement query_queue = {"observer_queue",
 	"WITH head AS MATERIALIZED ("
-	" SELECT priority, eligible_at AS since FROM trabajos WHERE status = 'Queued' AND eligible_at <= now()"
-	" ORDER BY eligible_at LIMIT " MOST "), figures AS ("
+	" SELECT -place AS priority, eligible_at AS since FROM queue ORDER BY eligible_at LIMIT " MOST "), figures AS ("
 	" SELECT count(*) AS jobs,"
 	" count(*) FILTER (WHERE priority < 0) AS low, count(*) FILTER (WHERE priority = 0) AS normal,"
 	" count(*) FILTER (WHERE priority > 0) AS high, min(since) AS oldest,"
 	" min(since) FILTER (WHERE priority < 0) AS oldest_low, min(since) FILTER (WHERE priority = 0) AS oldest_normal,"
 	" min(since) FILTER (WHERE priority > 0) AS oldest_high,"
 	" percentile_disc(ARRAY[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) WITHIN GROUP (ORDER BY since) AS tenths,"
-	" (SELECT eligible_at FROM trabajos WHERE status = 'Queued' AND eligible_at <= now()"
-	" ORDER BY eligible_at DESC LIMIT 1) AS newest"
+	" (SELECT eligible_at FROM queue ORDER BY eligible_at DESC LIMIT 1) AS newest"
 	" FROM head"
 	") SELECT jobs, low, normal, high,"
 	MS("oldest") "," MS("oldest_low") "," MS("oldest_normal") "," MS("oldest_high") ","
 	MS("tenths[1]") "," MS("tenths[2]") "," MS("tenths[3]") "," MS("tenths[4]") "," MS("tenths[5]") ","
 	MS("tenths[6]") "," MS("tenths[7]") "," MS("tenths[8]") "," MS("tenths[9]") "," MS("tenths[10]") ","
 	MS("newest") ","
-	" (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'trabajos_queued_age'::regclass) FROM figures"};
+	" (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'queue_age'::regclass) FROM figures"};
 enum { QUEUE_TENTHS = 8, QUEUE_NEWEST = 18, QUEUE_ESTIMATE = 19 };
 
 static const struct db_statement query_running = {"observer_running",
-	"SELECT count(*), coalesce(avg(extract(epoch FROM now() - claimed_at)) * 1000, 0)::bigint FROM"
-	" (SELECT claimed_at FROM trabajos WHERE status = 'Running' LIMIT " MOST ") AS running"};
+	"SELECT count(*), coalesce(avg(extract(epoch FROM now() - started_at)) * 1000, 0)::bigint FROM"
+	" (SELECT started_at FROM attempts WHERE finished_at IS NULL LIMIT " MOST ") AS running"};
 
 static const struct db_statement query_arrivals = {"observer_arrivals",
 	"SELECT count(*)," MS("min(posted_at)")
@@ -127,8 +125,8 @@ static const struct db_statement query_runs = {"observer_runs",
 	"SELECT count(ms), coalesce(avg(ms), 0)::bigint,"
 	" coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), 0)::bigint,"
 	" coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY ms), 0)::bigint FROM"
-	" (SELECT extract(epoch FROM finished_at - claimed_at) * 1000 AS ms FROM trabajos"
-	" WHERE status IN ('Finished', 'Failed', 'Cancelled') AND finished_at > now() - $1::bigint * interval '1 millisecond'"
+	" (SELECT extract(epoch FROM finished_at - started_at) * 1000 AS ms FROM attempts"
+	" WHERE finished_at > now() - $1::bigint * interval '1 millisecond'"
 	" ORDER BY finished_at DESC LIMIT " MOST ") AS latest"};
 
 static const struct db_statement query_workers = {"observer_workers",

@@ -1,9 +1,11 @@
 #include "worker/claim.h"
 
+#include "lib/failpoint.h"
 #include "lib/lifecycle.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
+#include "worker/disk.h"
 #include "worker/job.h"
 #include "worker/lease.h"
 #include "worker/statements.h"
@@ -52,11 +54,14 @@ static void answered(enum db_status status, const struct db_result *result, cons
 		return;
 	}
 	if (status != DB_OK) {
-		// Lost on the way: what was claimed without our knowing is given back at the next connect (lease.c).
+		// Lost on the way: what was claimed without our knowing is given back at the next connect, and once more later, since
+		// the server may commit it after that (lease.c).
+		if (status == DB_UNAVAILABLE) lease_doubt(claimer->worker->lease);
 		if (status == DB_FAILED) log_error(log_m("cannot claim"), log_e(error));
 		loop_timer_set(claimer->timer, status == DB_RETRY ? CONTENDED_MS : lifecycle_jitter_ms(POLL_MS));
 		return;
 	}
+	failpoint("claim.answered");
 	size_t candidates = db_rows(result) > 0 ? (size_t)db_get_int(result, 0, 0) : 0;
 	size_t taken = take(claimer, result);
 	if (taken > 0) claimer->contended = 0;
@@ -71,7 +76,7 @@ static void answered(enum db_status status, const struct db_result *result, cons
 
 static bool may_claim(const struct worker *worker) {
 	return worker->phase == WORKER_SERVING && !worker->drained_by_ledger && worker_free_slots(worker) > 0 &&
-	       !worker_resting(worker) && db_session_ready(worker->ledger);
+	       !worker_resting(worker) && !disk_full(worker->disk) && db_session_ready(worker->ledger);
 }
 
 static void claim(struct claimer *claimer) {
@@ -86,6 +91,8 @@ static void claim(struct claimer *claimer) {
 	db_text(params, worker->id);
 	db_int(params, worker_free_slots(worker));
 	db_int(params, worker->config.lease_s);
+	db_int(params, worker->config.user_running);
+	db_text(params, worker->config.weights_json);
 	claimer->under_way = true;
 	metric_add(&claims, 1);
 	db_run(worker->ledger, &worker_claim, params, 0, STATEMENT_TIMEOUT_MS, answered, claimer);
@@ -93,6 +100,10 @@ static void claim(struct claimer *claimer) {
 
 static void due(void *arg) {
 	claim(arg);
+}
+
+bool claim_under_way(const struct claimer *claimer) {
+	return claimer->under_way;
 }
 
 void claim_soon(struct claimer *claimer) {

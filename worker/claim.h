@@ -7,3 +7,4 @@ struct claimer *claimer_new(struct worker *worker) MUST_USE;
 void claimer_free(struct claimer *claimer); // NULL is fine; the ledger session must be closed
 // Something may be there to claim: the ingest brought something, a job ended, a NOTIFY came. Cheap.
 void claim_soon(struct claimer *claimer);
+bool claim_under_way(const struct claimer *claimer);

@@ -1,5 +1,6 @@
 #include "worker/ingest.h"
 
+#include "lib/failpoint.h"
 #include "lib/ledger.h"
 #include "lib/lifecycle.h"
 #include "lib/log.h"
@@ -171,6 +172,7 @@ static enum db_status insert(
 		metric_add(&differing, db_get_int(result, 0, 1));
 		db_result_free(result);
 	}
+	if (failpoint_fails("ingest.insert")) status = DB_UNAVAILABLE;
 	if (status == DB_UNAVAILABLE) disconnect(ingest);
 	return status;
 }
@@ -224,9 +226,12 @@ static bool insert_surely(struct ingest *ingest, struct ledger_batch *batch) {
 static void take(struct ingest *ingest, struct kafka_message *messages, size_t count) {
 	struct ledger_batch *batch = ledger_batch_new();
 	for (size_t i = 0; i < count; i++) add(ingest, batch, &messages[i]);
+	failpoint("ingest.polled");
 	bool done = ledger_batch_count(batch) == 0 || insert_surely(ingest, batch);
+	failpoint("ingest.inserted");
 	if (done) {
 		for (size_t i = 0; i < count; i++) kafka_consumer_store(ingest->consumer, &messages[i]);
+		failpoint("ingest.stored");
 		if (ledger_batch_count(batch) > 0) ingest->config.arrived(ingest->config.arg);
 	}
 	ledger_batch_free(batch);

@@ -1,5 +1,6 @@
 #include "worker/job.h"
 
+#include "lib/failpoint.h"
 #include "lib/lifecycle.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -7,6 +8,7 @@
 #include "lib/trabajo.h"
 #include "worker/detail.h"
 #include "worker/environment.h"
+#include "worker/finish.h"
 #include "worker/output.h"
 #include "worker/statements.h"
 
@@ -15,7 +17,6 @@
 
 #define FLUSH_MS             150
 #define OUTPUT_FLOOD         64 // times JOB_OUTPUT_KB: a job that prints more is ended
-#define WAIT_FOREVER_MS      ((int64_t)365 * 86400000)
 #define STATEMENT_TIMEOUT_MS 15000
 #define AGAIN_FIRST_MS       200
 #define AGAIN_MOST_MS        10000
@@ -46,6 +47,7 @@ struct job {
 	struct loop_timer *flush_timer, *deadline, *grace, *again;
 	struct outcome outcome;
 	struct retry_decision retry;
+	struct finish_entry finish;
 	struct detail detail;
 	int64_t begun_us;
 	char **environment;
@@ -69,6 +71,11 @@ static struct metric execution = {
 
 static void finish(struct job *job);
 
+static void finish_clear(struct job *job) {
+	free(STEAL(job->finish.outcome));
+	free(STEAL(job->finish.detail));
+}
+
 static void job_free(struct job *job) {
 	struct worker *worker = job->worker;
 	worker->slots[job->slot] = NULL;
@@ -80,6 +87,7 @@ static void job_free(struct job *job) {
 	loop_timer_free(job->again);
 	output_free(job->output);
 	outcome_clear(&job->outcome);
+	finish_clear(job);
 	detail_clear(&job->detail);
 	environment_free(job->environment);
 	json_decref(job->spec);
@@ -216,13 +224,15 @@ static void not_ours(struct job *job) {
 		log_i("attempt", job->attempt));
 }
 
-static void finished(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+static void finished(enum db_status status, bool ours, const struct error *error, void *arg) {
 	struct job *job = arg;
+	finish_clear(job);
 	if (status != DB_OK && job->worker->phase != WORKER_LEAVING) {
 		try_again(job, status, error);
 		return;
 	}
-	if (status == DB_OK && db_rows(result) > 0)
+	failpoint("finish.answered");
+	if (ours)
 		written(job);
 	else if (status == DB_OK)
 		not_ours(job);
@@ -230,26 +240,25 @@ static void finished(enum db_status status, const struct db_result *result, cons
 }
 
 static void finish(struct job *job) {
-	struct db_params *params = db_params_new();
 	AUTO_JSON json_t *outcome = outcome_json(&job->outcome);
-	AUTO_FREE char *outcome_text = json_write(outcome);
-	AUTO_FREE char *detail_text = job->bare ? mem_strdup("{}") : detail_write(&job->detail);
-	db_text(params, job->key);
-	db_int(params, job->attempt);
-	if (job->retry.again)
-		db_int(params, job->retry.delay_ms);
-	else
-		db_text(params, outcome_status(&job->outcome));
-	db_text(params, outcome_text);
-	db_text(params, detail_text);
-	db_int(params, job->detail.execution_us / 1000);
-	db_text(params, job->fetched.commit);
-	db_int(params, job->retry.user_failures);
-	db_int(params, job->retry.platform_failures);
 	if (job->bare) output_acknowledge(job->output, INT64_MAX);
-	output_params(job->output, params);
-	db_run(job->worker->ledger, job->retry.again ? &worker_retry : &worker_finish, params, WAIT_FOREVER_MS,
-		STATEMENT_TIMEOUT_MS, finished, job);
+	job->finish = (struct finish_entry){
+		.key = job->key,
+		.attempt = job->attempt,
+		.status = job->retry.again ? "Queued" : outcome_status(&job->outcome),
+		.delay_ms = job->retry.delay_ms,
+		.dead = job->retry.dead,
+		.outcome = json_write(outcome),
+		.detail = job->bare ? mem_strdup("{}") : detail_write(&job->detail),
+		.execution_ms = job->detail.execution_us / 1000,
+		.commit = job->fetched.commit,
+		.user_failures = job->retry.user_failures,
+		.platform_failures = job->retry.platform_failures,
+		.output = job->output,
+		.done = finished,
+		.arg = job,
+	};
+	finish_attempt(job->worker->finisher, &job->finish);
 }
 
 static void decide_retry(struct job *job) {
@@ -286,6 +295,7 @@ static void end(struct job *job) {
 
 static void box_ended(const struct sandbox_report *report, void *arg) {
 	struct job *job = arg;
+	failpoint("job.ended");
 	job->run = NULL;
 	detail_report(&job->detail, report);
 	struct judge_facts facts = {.stop = job->stop,
@@ -345,9 +355,11 @@ static void run(struct job *job) {
 	if (sandbox_start(worker->sandbox, &boxed, &handlers, &job->run, &error) < 0) {
 		outcome_set(
 			&job->outcome, OUTCOME_SANDBOX, BLAME_PLATFORM, "the sandbox could not start: %s", error_text(&error));
+		worker_attempt_ended(worker, false);
 		end(job);
 		return;
 	}
+	failpoint("job.started");
 	loop_timer_set(job->deadline, job->timeout_ms);
 }
 

@@ -1,5 +1,6 @@
 #include "worker/lease.h"
 
+#include "lib/failpoint.h"
 #include "lib/lifecycle.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -12,11 +13,13 @@
 
 #define STATEMENT_TIMEOUT_MS 10000
 #define LEAVE_WAIT_MS        3000
+#define DOUBTS               3
 
 struct lease {
 	struct worker *worker;
 	struct loop_timer *timer;
 	bool under_way;
+	unsigned doubts; // heartbeats after which strays are looked for
 	// of the heartbeat under way: what was said to be ours
 	size_t sent_count;
 	struct {
@@ -81,9 +84,14 @@ static void heard(enum db_status status, const struct db_result *result, const s
 	if (lease->left || lease->worker->phase == WORKER_LEAVING) return; // our row is gone, and is to stay so
 	arm(lease);
 	if (status == DB_OK) {
+		failpoint("heartbeat.answered");
 		apply(lease, result);
 		// Our row is gone (retention took us for dead): put it back.
 		if (db_get_int(result, 0, 2) == 0) register_worker(lease);
+		if (lease->doubts > 0 && !claim_under_way(lease->worker->claimer)) {
+			lease->doubts--;
+			lease_give_back_strays(lease);
+		}
 	} else if (status == DB_RETRY) {
 		loop_timer_set(lease->timer, 0);
 	} else if (status != DB_UNAVAILABLE) {
@@ -139,6 +147,7 @@ static void register_worker(struct lease *lease) {
 static void gave_back(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct lease *lease = arg;
 	(void)error;
+	failpoint("give_back.answered");
 	if (status == DB_OK && db_rows(result) > 0)
 		log_info(log_m("given back to the queue"), log_i("jobs", (int64_t)db_rows(result)));
 	if (lease->worker->phase == WORKER_SERVING) claim_soon(lease->worker->claimer);
@@ -158,6 +167,10 @@ void lease_connected(struct lease *lease) {
 	if (lease->left) return;
 	register_worker(lease);
 	beat(lease);
+}
+
+void lease_doubt(struct lease *lease) {
+	lease->doubts = DOUBTS;
 }
 
 void lease_give_back_strays(struct lease *lease) {

@@ -7,6 +7,8 @@
 #include "lib/metrics.h"
 #include "lib/uuid.h"
 #include "worker/claim.h"
+#include "worker/disk.h"
+#include "worker/finish.h"
 #include "worker/ingest.h"
 #include "worker/job.h"
 #include "worker/lease.h"
@@ -193,6 +195,11 @@ static void prepared(void *arg) {
 		log_s("isolation", sandbox_level_names[sandbox_level(worker->sandbox)]));
 }
 
+static void disk_changed(bool full, void *arg) {
+	struct run *run = arg;
+	if (!full && run->worker.claimer) claim_soon(run->worker.claimer);
+}
+
 static void fire(void *arg) {
 	loop_wakeup_fire(arg);
 }
@@ -212,6 +219,8 @@ static int ready(char **reason, void *arg) {
 		*reason = mem_strdup(worker->phase == WORKER_STARTING ? "starting" : "stopping");
 	} else if (!db_session_ready(worker->ledger)) {
 		*reason = mem_format("PostgreSQL: %s", db_session_error(worker->ledger));
+	} else if (disk_full(worker->disk)) {
+		*reason = mem_strdup("WORKER_DIR: the disk is full");
 	} else {
 		return ingest_ready(worker->ingest, reason) ? 1 : 0;
 	}
@@ -290,6 +299,7 @@ static void open_connections(struct run *run) {
 	if (publisher_open(worker->loop, &worker->config.kafka, worker->chores, &worker->publisher, &error) < 0) fail(&error);
 	worker->claimer = claimer_new(worker);
 	worker->lease = lease_new(worker);
+	worker->finisher = finisher_new(worker);
 	db_session_listen(worker->ledger, LEDGER_CHANNEL, notified, worker);
 	db_session_watch(worker->ledger, ledger_changed, run);
 	db_session_watch(worker->pulse, pulse_changed, run);
@@ -332,6 +342,7 @@ static void start(struct run *run) {
 	run->leave_over = loop_timer_new(worker->loop, leave_over, run);
 	run->signals[0] = loop_signal_add(worker->loop, SIGTERM, asked_to_stop, run);
 	run->signals[1] = loop_signal_add(worker->loop, SIGINT, asked_to_stop, run);
+	worker->disk = disk_watch(worker->loop, worker->config.dir, worker->config.free_mb << 20, disk_changed, run);
 	open_connections(run);
 	start_ingest(run);
 }
@@ -349,12 +360,14 @@ static void stop(struct run *run) {
 	worker->phase = WORKER_LEAVING;
 	ingest_ask_stop(worker->ingest);
 	sandbox_close(worker->sandbox);
-	fetcher_close(worker->fetcher);
 	http_server_close(run->metrics);
 	housekeeping_stop(worker->housekeeping);
 	close_connections(worker);
 	ledger_tap_close(run->tap);
+	finisher_free(worker->finisher); // its jobs hold trees of the fetcher
+	fetcher_close(worker->fetcher);
 	claimer_free(worker->claimer);
+	disk_close(worker->disk);
 	lease_free(worker->lease);
 	if (ingest_stop(worker->ingest, INGEST_END_MS) < 0) {
 		log_warn(log_m("stopped, without waiting longer for the Kafka thread"));

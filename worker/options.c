@@ -2,6 +2,7 @@
 
 #include "lib/http.h"
 #include "lib/lifecycle.h"
+#include "worker/weights.h"
 
 #include <limits.h>
 #include <stddef.h>
@@ -25,6 +26,7 @@ static const struct option table[] = {
 	OPTION_METRICS(values.metrics_listen),
 	INTEGER("WORKER_SLOTS", slots, NULL, 1, 180, "jobs at the same time; default: the number of cores"),
 	STRING("WORKER_DIR", dir, "/var/lib/trabajos", "mirrors, trees and job directories of this one worker"),
+	INTEGER("WORKER_FREE_MB", free_mb, "256", 0, 1 << 30, "MiB that must be free in WORKER_DIR, else no job is claimed"),
 	{.name = "WORKER_ISOLATION",
 		.type = OPTION_CHOICE,
 		.value = &values.isolation,
@@ -48,6 +50,8 @@ static const struct option table[] = {
 	STRING("GIT_ALLOW", git_allow, "", "comma-separated URLs that may be fetched beside public https ones"),
 	INTEGER("FETCH_TIMEOUT_S", fetch_timeout_s, "120", 1, 3600, "seconds that a fetch may take"),
 	INTEGER("FETCH_MB", fetch_mb, "512", 1, 1 << 20, "MiB of a repository, packed and as a tree, at most"),
+	INTEGER("USER_RUNNING", user_running, "0", 0, 1 << 20, "most running jobs of a user, over all workers; 0: no limit"),
+	STRING("USER_WEIGHTS", user_weights, "", "shares of users, name=weight,…; who is not named has 1"),
 	OPTIONS_HOUSEKEEPING(values),
 	INTEGER("DRAIN_S", drain_s, "60", 0, 86400, "seconds that running jobs have to end after SIGTERM"),
 	OPTIONS_LOG,
@@ -58,12 +62,15 @@ int options_read(struct worker_config *config, int argc, char **argv) {
 	int check = lifecycle_start(
 		"worker", "claims jobs, runs each in a sandbox, keeps the result", table, COUNT_OF(table), argc, argv);
 	values.db.application = "trabajos-worker";
+	values.db.steady_plans = true;
 	AUTO_ERROR struct error error = {0};
 	if (housekeeping_retention_check(values.retention_days, &values.kafka, &error) != 0) exit(lifecycle_bad_start(&error));
+	if (weights_read(values.user_weights, &values.weights_json, &error) != 0) exit(lifecycle_bad_start(&error));
 	*config = values;
 	return check;
 }
 
 void options_clear(void) {
+	free(STEAL(values.weights_json));
 	option_clear(table, COUNT_OF(table));
 }

@@ -56,25 +56,57 @@ void output_add(struct output *output, int stream, const char *data, size_t leng
 	}
 }
 
-int64_t output_params(struct output *output, struct db_params *params) {
-	AUTO_FREE int64_t *seqs = mem_zalloc_array(output->count + 1, sizeof(*seqs));
-	AUTO_FREE int64_t *streams = mem_zalloc_array(output->count + 1, sizeof(*streams));
-	AUTO_FREE int64_t *moments = mem_zalloc_array(output->count + 1, sizeof(*moments));
-	AUTO_FREE const void **data = mem_zalloc_array(output->count + 1, sizeof(*data));
-	AUTO_FREE size_t *lengths = mem_zalloc_array(output->count + 1, sizeof(*lengths));
+static void columns_grow(struct output_columns *columns, size_t more) {
+	if (columns->count + more <= columns->room) return;
+	columns->room = 2 * columns->room + more;
+	columns->keys = mem_resize(columns->keys, columns->room, sizeof(*columns->keys));
+	columns->attempts = mem_resize(columns->attempts, columns->room, sizeof(*columns->attempts));
+	columns->seqs = mem_resize(columns->seqs, columns->room, sizeof(*columns->seqs));
+	columns->streams = mem_resize(columns->streams, columns->room, sizeof(*columns->streams));
+	columns->moments = mem_resize(columns->moments, columns->room, sizeof(*columns->moments));
+	columns->data = mem_resize(columns->data, columns->room, sizeof(*columns->data));
+	columns->lengths = mem_resize(columns->lengths, columns->room, sizeof(*columns->lengths));
+}
+
+void output_gather(struct output *output, const char *key, int64_t attempt, struct output_columns *columns) {
+	columns_grow(columns, output->count);
 	for (size_t i = 0; i < output->count; i++) {
 		struct chunk *chunk = &output->chunks[i];
+		size_t row = columns->count++;
 		chunk->closed = true;
-		seqs[i] = chunk->seq;
-		streams[i] = chunk->stream;
-		moments[i] = chunk->at_ms;
-		data[i] = chunk->data;
-		lengths[i] = chunk->length;
+		columns->keys[row] = key;
+		columns->attempts[row] = attempt;
+		columns->seqs[row] = chunk->seq;
+		columns->streams[row] = chunk->stream;
+		columns->moments[row] = chunk->at_ms;
+		columns->data[row] = chunk->data;
+		columns->lengths[row] = chunk->length;
 	}
-	db_int_array(params, seqs, output->count);
-	db_int_array(params, streams, output->count);
-	db_int_array(params, moments, output->count);
-	db_bytes_array(params, data, lengths, output->count);
+}
+
+void output_columns_params(const struct output_columns *columns, struct db_params *params) {
+	db_int_array(params, columns->seqs, columns->count);
+	db_int_array(params, columns->streams, columns->count);
+	db_int_array(params, columns->moments, columns->count);
+	db_bytes_array(params, columns->data, columns->lengths, columns->count);
+}
+
+void output_columns_clear(struct output_columns *columns) {
+	free(columns->keys);
+	free(columns->attempts);
+	free(columns->seqs);
+	free(columns->streams);
+	free(columns->moments);
+	free(columns->data);
+	free(columns->lengths);
+	*columns = (struct output_columns){0};
+}
+
+int64_t output_params(struct output *output, struct db_params *params) {
+	struct output_columns columns = {0};
+	output_gather(output, NULL, 0, &columns);
+	output_columns_params(&columns, params);
+	output_columns_clear(&columns);
 	return output->next_seq;
 }
 
@@ -84,6 +116,12 @@ void output_acknowledge(struct output *output, int64_t mark) {
 	output->count -= done;
 	if (done > 0 && output->count > 0)
 		memmove(output->chunks, output->chunks + done, output->count * sizeof(*output->chunks));
+}
+
+int64_t output_waiting_bytes(const struct output *output) {
+	int64_t bytes = 0;
+	for (size_t i = 0; i < output->count; i++) bytes += (int64_t)output->chunks[i].length;
+	return bytes;
 }
 
 bool output_waiting(const struct output *output) {

@@ -1,96 +1,98 @@
 #include "worker/statements.h"
 
-// Fair share: an owner's n-th candidate has turn n + the owner's running jobs, and the lowest turn goes first; priority orders an
-// owner's own jobs; then age. The owners with queued jobs are found by skipping along the index trabajos_queued, so that the
-// cost grows with the number of owners and of asked jobs, never with the backlog. Candidates are chosen without locks and more
-// of them than asked for; the ones that another worker is claiming are skipped.
-const struct db_statement worker_claim = {"worker_claim",
-	"WITH RECURSIVE owners AS ("
-	" (SELECT owner FROM trabajos WHERE status = 'Queued' ORDER BY owner LIMIT 1)"
-	" UNION ALL"
-	" SELECT (SELECT t.owner FROM trabajos t WHERE t.status = 'Queued' AND t.owner > o.owner ORDER BY t.owner LIMIT 1)"
-	" FROM owners o WHERE o.owner IS NOT NULL"
-	"), running AS ("
-	" SELECT owner, count(*) AS jobs FROM trabajos WHERE status = 'Running' GROUP BY owner"
-	"), candidate AS ("
-	" SELECT j.key, coalesce(r.jobs, 0) + j.place AS turn, j.eligible_at"
-	" FROM owners o LEFT JOIN running r ON r.owner = o.owner CROSS JOIN LATERAL ("
-	"  SELECT q.key, q.eligible_at, row_number() OVER (ORDER BY q.priority DESC, q.eligible_at, q.key) AS place FROM ("
-	"   SELECT t.key, t.priority, t.eligible_at FROM trabajos t"
-	"   WHERE t.status = 'Queued' AND t.owner = o.owner AND t.eligible_at <= now()"
-	"   ORDER BY t.priority DESC, t.eligible_at, t.key LIMIT $2::int * 2 + 8) q) j"
-	" WHERE o.owner IS NOT NULL AND NOT EXISTS (SELECT FROM workers w WHERE w.worker = $1 AND w.draining)"
-	" ORDER BY turn, j.eligible_at, j.key LIMIT $2::int * 2 + 8"
-	"), locked AS ("
-	" SELECT t.key FROM candidate c JOIN trabajos t ON t.key = c.key WHERE t.status = 'Queued'"
-	" ORDER BY c.turn, c.eligible_at, c.key LIMIT $2::int FOR UPDATE OF t SKIP LOCKED"
-	"), claimed AS ("
-	" UPDATE trabajos t SET status = 'Running', attempt = t.attempt + 1, worker = $1, claimed_at = now(),"
-	" lease_until = now() + make_interval(secs => $3::int)"
-	" FROM locked l WHERE t.key = l.key"
-	" RETURNING t.key, t.attempt, t.owner, t.usuario, t.url, t.ref, t.timeout_s, t.retries, t.spec, t.posted_at,"
-	" t.platform_failures, t.user_failures, t.cancel_requested_at"
-	"), history AS ("
-	" INSERT INTO attempts (key, attempt, worker) SELECT c.key, c.attempt, $1 FROM claimed c"
-	")"
-	" SELECT n.candidates, c.key, c.attempt, c.owner, c.usuario, c.url, c.ref, c.timeout_s, c.retries, c.spec,"
-	" (extract(epoch FROM c.posted_at) * 1000)::bigint, c.platform_failures, c.user_failures,"
-	" (c.cancel_requested_at IS NOT NULL)::int"
-	" FROM (SELECT count(*) AS candidates FROM candidate) n LEFT JOIN claimed c ON true"};
+// The rule of fair share is in the function (sql/0002-states.sql). Parameters: worker, how many, lease in seconds, running jobs of a
+// user at the most (0: no limit), weights (NULL: all 1).
+const struct db_statement worker_claim = {
+	"worker_claim", "SELECT * FROM trabajos_claim($1, $2::int, $3::int, $4::int, $5::jsonb)"};
 
+// A takeover sets attempts.finished_at: then the row is not ours any more, and is not answered. (coalesce, because IS NULL would let
+// the planner walk all that run instead of looking up the key.)
 const struct db_statement worker_heartbeat = {"worker_heartbeat",
 	"WITH alive AS ("
 	" UPDATE workers SET seen_at = now(), running = $5::int WHERE worker = $1 RETURNING draining"
 	"), held AS ("
-	" SELECT t.key FROM unnest($2::uuid[], $3::int[]) AS mine (key, attempt) JOIN trabajos t"
-	" ON t.key = mine.key AND t.attempt = mine.attempt AND t.status = 'Running' ORDER BY t.key FOR UPDATE OF t"
+	" SELECT a.key, a.attempt FROM unnest($2::uuid[], $3::int[]) AS mine (key, attempt) JOIN attempts a"
+	" ON a.key = mine.key AND a.attempt = mine.attempt AND coalesce(a.finished_at, 'infinity') = 'infinity'"
+	" ORDER BY a.key FOR UPDATE OF a"
 	"), renewed AS ("
-	" UPDATE trabajos t SET lease_until = now() + make_interval(secs => $4::int) FROM held h WHERE t.key = h.key"
-	" RETURNING t.key, t.attempt, t.cancel_requested_at IS NOT NULL AS cancel"
+	" UPDATE attempts a SET lease_until = now() + make_interval(secs => $4::int) FROM held h"
+	" WHERE a.key = h.key AND a.attempt = h.attempt RETURNING a.key, a.attempt"
 	")"
 	" SELECT NULL::uuid, coalesce(bool_or(draining), false)::int, count(*) FROM alive"
-	" UNION ALL SELECT key, cancel::int, attempt FROM renewed"};
+	" UNION ALL SELECT r.key, (t.cancel_requested_at IS NOT NULL)::int, r.attempt FROM renewed r JOIN trabajos t ON t.key = r.key"};
 
-#define HISTORY_AND_OUTPUT                                                                                                     \
-	"history AS ("                                                                                                         \
-	" UPDATE attempts a SET finished_at = now(), outcome = $4::jsonb, detail = $5::jsonb FROM done d"                      \
-	" WHERE a.key = d.key AND a.attempt = d.attempt"                                                                       \
-	"), output AS ("                                                                                                       \
-	" INSERT INTO logs (key, attempt, seq, stream, at, data)"                                                              \
-	" SELECT d.key, d.attempt, o.seq, o.stream, to_timestamp(o.at_ms / 1000.0), o.data"                                    \
-	" FROM done d, unnest($10::int[], $11::smallint[], $12::bigint[], $13::bytea[]) AS o (seq, stream, at_ms, data)"       \
-	" ON CONFLICT DO NOTHING"                                                                                              \
-	")"
+#ifdef FAULTY_fence // the fault suite must notice
+#define FENCE ""
+#else
+#define FENCE " AND t.attempt = g.attempt WHERE t.status = 'Running'"
+#endif
 
+// Many attempts at once: ended ones with their visible result, and those that are to be tried again. Every one is a
+// compare-and-set of its own; answered are those that were ours. Parameters, each an array: key, attempt, status ('Queued': again),
+// delay in ms, dead (0, 1), outcome, detail, execution in ms, commit, user's and platform's failures; then of the chunks
+// of output: key, attempt, seq, stream, moment in ms, data. A job with a concurrency key gets its place from the trigger of trabajos.
 const struct db_statement worker_finish = {"worker_finish",
-	"WITH done AS ("
-	" UPDATE trabajos SET status = $3, outcome = $4::jsonb, execution_ms = $6::bigint, commit_id = $7, user_failures = $8::int,"
-	" platform_failures = $9::int, finished_at = now(), lease_until = NULL, published = false, publish_after = NULL"
-	" WHERE key = $1::uuid AND attempt = $2::int AND status = 'Running'"
-	" RETURNING key, attempt, usuario, posted_at"
+	"WITH given AS MATERIALIZED ("
+	" SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bigint[], $5::int[], $6::jsonb[], $7::jsonb[], $8::bigint[],"
+	"  $9::text[], $10::int[], $11::int[])"
+	" AS given (key, attempt, status, delay_ms, dead, outcome, detail, execution_ms, commit_id, user_failures, platform_failures)"
+	"), locked AS ("
+	" SELECT g.*, t.owner AS whose, t.concurrency_key AS shared FROM given g JOIN trabajos t ON t.key = g.key" FENCE
+	" ORDER BY t.key FOR UPDATE OF t"
+	"), done AS ("
+	" UPDATE trabajos t SET status = l.status, outcome = l.outcome, execution_ms = l.execution_ms, commit_id = l.commit_id,"
+	"  user_failures = l.user_failures, platform_failures = l.platform_failures,"
+	"  eligible_at = CASE WHEN l.status = 'Queued' THEN now() + l.delay_ms * interval '1 millisecond' ELSE t.eligible_at END,"
+	"  finished_at = CASE WHEN l.status = 'Queued' THEN NULL ELSE now() END,"
+	"  worker = CASE WHEN l.status = 'Queued' THEN NULL ELSE t.worker END"
+	" FROM (SELECT * FROM locked ORDER BY whose COLLATE \"C\", shared COLLATE \"C\", key) l WHERE t.key = l.key"
+	" RETURNING t.key, t.attempt, t.owner, t.usuario, t.admin, t.priority, t.status, t.eligible_at, t.concurrency_key, t.posted_at,"
+	"  l.outcome, l.detail, l.dead"
+	"), history AS ("
+	" UPDATE attempts a SET finished_at = now(), outcome = d.outcome, detail = d.detail FROM done d"
+	" WHERE a.key = d.key AND a.attempt = d.attempt"
+	"), output AS ("
+	" INSERT INTO logs (key, attempt, seq, stream, at, data)"
+	" SELECT d.key, d.attempt, o.seq, o.stream, to_timestamp(o.at_ms / 1000.0), o.data"
+	" FROM unnest($12::uuid[], $13::int[], $14::int[], $15::smallint[], $16::bigint[], $17::bytea[])"
+	" AS o (key, attempt, seq, stream, at_ms, data)"
+	" JOIN done d ON d.key = o.key AND d.attempt = o.attempt ON CONFLICT DO NOTHING"
 	"), visible AS ("
-	" INSERT INTO resultados (usuario, key, status) SELECT usuario, key::text, $3 FROM done"
-	" ON CONFLICT (usuario, key) DO UPDATE SET status = excluded.status"
-	"), " HISTORY_AND_OUTPUT " SELECT usuario, (extract(epoch FROM posted_at) * 1000)::bigint FROM done"};
-
-const struct db_statement worker_retry = {"worker_retry",
-	"WITH done AS ("
-	" UPDATE trabajos SET status = 'Queued', outcome = $4::jsonb, execution_ms = $6::bigint, commit_id = $7, user_failures = $8::int,"
-	" platform_failures = $9::int, eligible_at = now() + make_interval(secs => $3::bigint / 1000.0), lease_until = NULL, worker = NULL"
-	" WHERE key = $1::uuid AND attempt = $2::int AND status = 'Running'"
-	" RETURNING key, attempt"
-	"), " HISTORY_AND_OUTPUT " SELECT key FROM done"};
+	" INSERT INTO resultados (usuario, key, status) SELECT usuario, key::text, status FROM done WHERE status <> 'Queued'"
+	" ORDER BY key ON CONFLICT (usuario, key) DO UPDATE SET status = excluded.status"
+	"), unpublished AS ("
+	// the worker itself produces the record; should it not, a sweeper does
+	" INSERT INTO outbox (key, attempt, publish_after) SELECT key, attempt, now() + interval '10 seconds' FROM done"
+	" WHERE status <> 'Queued'"
+	"), dead AS ("
+	" INSERT INTO dead_letters (key, owner) SELECT key, owner FROM done WHERE dead = 1 AND status = 'Failed'"
+	"), delayed AS ("
+	" INSERT INTO delayed (eligible_at, key) SELECT eligible_at, key FROM done"
+	" WHERE status = 'Queued' AND concurrency_key IS NULL AND eligible_at > now()"
+	"), queued AS ("
+	" INSERT INTO queue (rank, owner, place, eligible_at, key, attempt)"
+	" SELECT CASE WHEN admin THEN -priority ELSE 0 END, owner, -priority, eligible_at, key, attempt FROM done"
+	" WHERE status = 'Queued' AND concurrency_key IS NULL AND eligible_at <= now()"
+	")"
+	" SELECT key, attempt FROM done"};
 
 const struct db_statement worker_give_back = {"worker_give_back",
 	"WITH held AS ("
-	" SELECT key FROM trabajos WHERE status = 'Running' AND worker = $1 AND NOT (key = ANY ($2::uuid[])) ORDER BY key FOR UPDATE"
+	" SELECT t.key, t.owner, t.concurrency_key FROM attempts a JOIN trabajos t ON t.key = a.key AND t.attempt = a.attempt"
+	" WHERE a.finished_at IS NULL AND a.worker = $1 AND t.status = 'Running' AND NOT (a.key = ANY ($2::uuid[]))"
+	" ORDER BY t.key FOR UPDATE OF t"
 	"), done AS ("
-	" UPDATE trabajos t SET status = 'Queued', lease_until = NULL, worker = NULL FROM held h WHERE t.key = h.key"
-	" RETURNING t.key, t.attempt"
+	" UPDATE trabajos t SET status = 'Queued', worker = NULL"
+	" FROM (SELECT * FROM held ORDER BY owner COLLATE \"C\", concurrency_key COLLATE \"C\", key) h WHERE t.key = h.key"
+	" RETURNING t.key, t.attempt, t.owner, t.admin, t.priority, t.eligible_at, t.concurrency_key"
 	"), history AS ("
 	" UPDATE attempts a SET finished_at = now(), outcome = '{\"code\": \"lost\", \"blame\": \"platform\", \"exit_code\": null,"
 	" \"signal\": null, \"message\": \"given back to the queue by its worker\"}' FROM done d"
 	" WHERE a.key = d.key AND a.attempt = d.attempt"
+	"), queued AS ("
+	" INSERT INTO queue (rank, owner, place, eligible_at, key, attempt)"
+	" SELECT CASE WHEN admin THEN -priority ELSE 0 END, owner, -priority, eligible_at, key, attempt FROM done"
+	" WHERE concurrency_key IS NULL"
 	") SELECT key FROM done"};
 
 const struct db_statement worker_output = {"worker_output",

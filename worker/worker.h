@@ -20,8 +20,9 @@ struct worker_config {
 	char *metrics_listen, *dir, *git_allow;
 	int64_t slots, isolation, uid_base;
 	int64_t job_timeout_s, job_memory_mb, job_processes, job_disk_mb, job_output_kb, job_grace_s;
-	int64_t fetch_timeout_s, fetch_mb;
-	int64_t lease_s, drain_s, max_attempts, retention_days;
+	int64_t fetch_timeout_s, fetch_mb, free_mb;
+	int64_t lease_s, drain_s, max_attempts, retention_days, user_running;
+	char *user_weights, *weights_json; // as given; for the claim, NULL: all 1
 };
 
 enum worker_phase { WORKER_STARTING, WORKER_SERVING, WORKER_DRAINING, WORKER_LEAVING };
@@ -42,6 +43,8 @@ struct worker {
 	struct ingest *ingest;
 	struct claimer *claimer;
 	struct lease *lease;
+	struct finisher *finisher;
+	struct disk *disk;
 	struct job **slots;     // config.slots places; NULL is a free one
 	unsigned broken;        // attempts in a row that this worker itself could not start
 	int64_t rest_until_ms;  // a worker that starts nothing leaves the queue to others

@@ -20,14 +20,14 @@ def stack():
 def frontend(stack):
     daemon = trabajos.frontend(stack).start()
     yield daemon
-    daemon.kill()
+    daemon.end()
 
 
 @pytest.fixture(scope="session")
 def session_worker(stack):
     daemon = trabajos.worker(stack).start()
     yield daemon
-    daemon.kill()
+    daemon.end()
 
 
 @pytest.fixture

@@ -136,6 +136,7 @@ def test_kafka_away_nothing_is_accepted_that_could_be_lost(stack, frontend, user
 
 
 def test_keycloak_away_known_keys_go_on(stack, frontend, user, worker, script):
+    user.renewed = 0.0  # a token that lasts while Keycloak is away
     user.token()
     assert user.get("/all").status_code == 200
     stack.run("stop", "keycloak")
@@ -175,7 +176,7 @@ def test_daemons_that_start_before_their_services_wait_for_them(stack, session_w
     finally:
         stack.run("start", service)
         for daemon in (early, front, watch):
-            daemon.kill()
+            daemon.end()
 
 
 def test_bad_configuration_ends_the_start_with_a_line_that_names_the_option(stack):

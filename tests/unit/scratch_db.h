@@ -44,7 +44,8 @@ static inline void scratch_drop_root(void) {
 	if (setresuid(postgres->pw_uid, postgres->pw_uid, postgres->pw_uid)) _exit(126);
 }
 
-// Starts a program of PostgreSQL's as its user; output goes to the directory's log.
+// Starts a program of PostgreSQL's as its user; output goes to the directory's log. It is started by its path: by
+// that it finds the others, which Debian has in no PATH.
 static inline pid_t scratch_start(const struct scratch_db *scratch, const char *program, const char *const *arguments) {
 	pid_t parent = getpid(), pid = fork();
 	if (pid) return pid;
@@ -55,11 +56,14 @@ static inline pid_t scratch_start(const struct scratch_db *scratch, const char *
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGINT); // for a server: end now, in good order
-	if (getppid() != parent) _exit(126);
+	// the folder that we are in may be closed to PostgreSQL's user (a clone below /root)
+	if (getppid() != parent || chdir(scratch->dir)) _exit(126);
 	int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	dup2(fd, STDOUT_FILENO);
 	dup2(fd, STDERR_FILENO);
-	execv(path, (char *const *)(uintptr_t)arguments);
+	const char *all[24] = {path};
+	for (size_t i = 1; arguments[i] && i < COUNT_OF(all) - 1; i++) all[i] = arguments[i];
+	execv(path, (char *const *)(uintptr_t)all);
 	_exit(127);
 }
 

@@ -124,55 +124,7 @@ static void rig_close(struct rig *rig) {
 	loop_free(rig->loop);
 }
 
-// ---- parameters and results
-
-static void parameters_of_every_type_come_back_as_they_went(void **state UNUSED) {
-	static const struct db_statement types = {"types",
-		"SELECT $1::text, $2::text, $3::bigint, $4::bytea, ($5::text[])[1], ($5::text[])[2], ($5::text[])[3] IS NULL,"
-		" ($5::text[])[4], ($6::bigint[])[2], ($7::bytea[])[1], cardinality($7::bytea[]), ($7::bytea[])[2] IS NULL,"
-		" cardinality($8::text[]), length($9::bytea)"};
-	const char *const texts[] = {"a \"quoted\\\" {word}, NULL", "", NULL, "ñandú\n€"};
-	const int64_t numbers[] = {0, INT64_MIN, 7};
-	const unsigned char bytes[] = {0, 1, 255, '\\', '"', '\''};
-	const void *const blobs[] = {bytes, NULL, ""};
-	const size_t lengths[] = {sizeof(bytes), 0, 0};
-	struct db_params *params = db_params_new();
-	db_text(params, "x'y\\");
-	db_text(params, NULL);
-	db_int(params, -9000000000);
-	db_bytes(params, bytes, sizeof(bytes));
-	db_text_array(params, texts, 4);
-	db_int_array(params, numbers, 3);
-	db_bytes_array(params, blobs, lengths, 3);
-	db_text_array(params, NULL, 0);
-	db_bytes(params, "", 0);
-	AUTO_ERROR struct error error = {0};
-	struct db_result *result = NULL;
-	if (db_execute(db, &types, params, &result, &error) != DB_OK) fail_msg("%s", error_text(&error));
-	assert_int_equal(db_rows(result), 1);
-	assert_string_equal(db_get(result, 0, 0), "x'y\\");
-	assert_null(db_get(result, 0, 1));
-	assert_int_equal(db_get_int(result, 0, 1), 0);
-	assert_true(db_get_int(result, 0, 2) == -9000000000);
-	size_t length;
-	AUTO_FREE unsigned char *back = db_get_bytes(result, 0, 3, &length);
-	assert_int_equal(length, sizeof(bytes));
-	assert_memory_equal(back, bytes, length);
-	assert_string_equal(db_get(result, 0, 4), texts[0]);
-	assert_string_equal(db_get(result, 0, 5), "");
-	assert_int_equal(db_get_int(result, 0, 6), 1);
-	assert_string_equal(db_get(result, 0, 7), texts[3]);
-	assert_true(db_get_int(result, 0, 8) == INT64_MIN);
-	AUTO_FREE unsigned char *element = db_get_bytes(result, 0, 9, &length);
-	assert_int_equal(length, sizeof(bytes));
-	assert_memory_equal(element, bytes, length);
-	assert_int_equal(db_get_int(result, 0, 10), 3);
-	assert_int_equal(db_get_int(result, 0, 11), 1);
-	assert_int_equal(db_get_int(result, 0, 12), 0);
-	assert_int_equal(db_get_int(result, 0, 13), 0);
-	db_result_free(result);
-	db_params_free(params);
-}
+// ---- errors and results
 
 static void an_error_is_judged_by_its_sqlstate(void **state UNUSED) {
 	static const struct db_statement raise = {"raise", "SELECT raise_state($1)"};
@@ -471,7 +423,6 @@ static int stop(void **state UNUSED) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parameters_of_every_type_come_back_as_they_went),
 		cmocka_unit_test(an_error_is_judged_by_its_sqlstate),
 		cmocka_unit_test(affected_rows_are_counted),
 		cmocka_unit_test(options_that_cannot_be_read_are_the_callers_fault),

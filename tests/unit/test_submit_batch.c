@@ -18,7 +18,7 @@ static struct {
 	size_t from, count, calls;
 	char first[37];
 	batch_inserted *inserted; // NULL: nothing under way
-	struct batch *batch;
+	struct batch_lane *lane;
 } ledger;
 
 static struct job {
@@ -30,7 +30,7 @@ static struct job {
 static struct batch *batch;
 
 static void insert(
-	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch *of, void *arg) {
+	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch_lane *of, void *arg) {
 	(void)arg;
 	assert_null(ledger.inserted); // one at a time
 	db_params_free(ledger_batch_params(rows, from, count));
@@ -38,7 +38,7 @@ static void insert(
 	ledger.count = count;
 	ledger.calls++;
 	ledger.inserted = inserted;
-	ledger.batch = of;
+	ledger.lane = of;
 	memcpy(ledger.first, ledger_batch_key(rows, from), sizeof ledger.first);
 }
 
@@ -48,7 +48,7 @@ static void answer(enum db_status status) {
 	assert_non_null(inserted);
 	if (status != DB_OK) error_set(&error, ERROR_INPUT, "as the test says");
 	ledger.inserted = NULL;
-	inserted(status, 0, &error, ledger.batch);
+	inserted(status, 0, &error, ledger.lane);
 }
 
 static void done(struct batch_entry *entry, bool stored, void *arg) {
@@ -203,6 +203,64 @@ static void after_the_stop_nothing_is_inserted(void **state) {
 	assert_null(ledger.inserted);
 }
 
+// ---- several inserts at a time
+
+#define ENOUGH 3
+
+static struct {
+	batch_inserted *inserted;
+	struct batch_lane *lane;
+	size_t count;
+} lanes[2];
+
+static void insert_beside(struct ledger_batch *rows, size_t from, size_t rows_count, batch_inserted *inserted,
+	struct batch_lane *lane, void *arg) {
+	(void)rows, (void)from, (void)arg;
+	size_t number = batch_lane_number(lane);
+	assert_in_range(number, 0, 1);
+	assert_null(lanes[number].inserted);
+	lanes[number].inserted = inserted;
+	lanes[number].lane = lane;
+	lanes[number].count = rows_count;
+}
+
+static void answer_lane(size_t number) {
+	batch_inserted *inserted = lanes[number].inserted;
+	assert_non_null(inserted);
+	lanes[number].inserted = NULL;
+	inserted(DB_OK, 0, NULL, lanes[number].lane);
+}
+
+static void a_further_insert_begins_beside_another_once_enough_have_gathered(void **state) {
+	(void)state;
+	batch_free(batch);
+	memset(lanes, 0, sizeof lanes);
+	batch = batch_new(&(struct batch_port){.insert = insert_beside, .done = done, .lanes = 2, .enough = ENOUGH});
+	add(0);
+	batch_kick(batch);
+	add(1);
+	add(2);
+	batch_kick(batch);
+	assert_null(lanes[1].inserted); // two are not enough
+	add(3);
+	batch_kick(batch);
+	assert_int_equal(lanes[1].count, 3);
+	for (int i = 4; i < 10; i++) add(i);
+	batch_kick(batch); // no lane is left
+	answer_lane(1);
+	assert_int_equal(count(1, 10), 3);
+	assert_int_equal(jobs[0].done, 0);
+	assert_int_equal(lanes[1].count, 6);
+	add(10);
+	batch_kick(batch);
+	answer_lane(0);
+	assert_null(lanes[0].inserted); // one is not enough
+	answer_lane(1);
+	assert_int_equal(lanes[0].count, 1); // but where nothing else is under way
+	answer_lane(0);
+	assert_int_equal(count(1, 11), 11);
+}
+
 static int start(void **state) {
 	(void)state;
 	log_open("test", LOG_LEVEL_ERROR + 1, LOG_FORMAT_JSON);
@@ -231,6 +289,7 @@ int main(void) {
 		TEST(a_ledger_that_goes_away_leaves_the_rest_to_the_workers),
 		TEST(the_same_key_twice_is_done_twice),
 		TEST(after_the_stop_nothing_is_inserted),
+		TEST(a_further_insert_begins_beside_another_once_enough_have_gathered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

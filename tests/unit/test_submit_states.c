@@ -26,7 +26,7 @@ static struct {
 	submit_found *found; // NULL: no look-up under way
 	struct submission *looking;
 	batch_inserted *inserted; // NULL: no insert under way
-	struct batch *batch;
+	struct batch_lane *lane;
 	size_t rows;
 } world;
 
@@ -58,11 +58,11 @@ static void lookup(const char *key, submit_found *found, struct submission *subm
 }
 
 static void insert(
-	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch *batch, void *arg) {
+	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch_lane *lane, void *arg) {
 	(void)arg, (void)rows, (void)from;
 	world.rows = count;
 	world.inserted = inserted;
-	world.batch = batch;
+	world.lane = lane;
 }
 
 static void tap(void *arg) {
@@ -79,19 +79,6 @@ static void answered(enum submit_outcome outcome, const char *key, void *arg) {
 	memcpy(client->key, key, sizeof client->key);
 }
 
-static struct submission *add_with(int client, const char *idempotency_key, const char *url, int64_t left_ms) {
-	struct trabajo trabajo = {.owner = mem_strdup("owner"), .usuario = mem_strdup("user"), .url = mem_strdup(url)};
-	if (idempotency_key)
-		uuid_idempotent("owner", idempotency_key, trabajo.key);
-	else
-		uuid_v7(trabajo.key);
-	return submit_job(submit, &trabajo, idempotency_key, left_ms, answered, &clients[client]);
-}
-
-static struct submission *add(int client, const char *idempotency_key) {
-	return add_with(client, idempotency_key, "https://example.org/r", LEFT_MS);
-}
-
 static void stop_loop(void *arg) {
 	(void)arg;
 	loop_stop(loop);
@@ -102,6 +89,26 @@ static void run_ms(int64_t ms) {
 	loop_run(loop);
 }
 
+static struct submission *add_gathered(int client, const char *idempotency_key, const char *url, int64_t left_ms) {
+	struct trabajo trabajo = {.owner = mem_strdup("owner"), .usuario = mem_strdup("user"), .url = mem_strdup(url)};
+	if (idempotency_key)
+		uuid_idempotent("owner", idempotency_key, trabajo.key);
+	else
+		uuid_v7(trabajo.key);
+	return submit_job(submit, &trabajo, idempotency_key, left_ms, answered, &clients[client]);
+}
+
+// And what it gathers is produced.
+static struct submission *add_with(int client, const char *idempotency_key, const char *url, int64_t left_ms) {
+	struct submission *submission = add_gathered(client, idempotency_key, url, left_ms);
+	run_ms(1);
+	return submission;
+}
+
+static struct submission *add(int client, const char *idempotency_key) {
+	return add_with(client, idempotency_key, "https://example.org/r", LEFT_MS);
+}
+
 static void delivered(size_t number, enum kafka_delivery delivery) {
 	submit_delivered(world.produced[number], delivery, delivery == KAFKA_PERSISTED ? 1700000000000 : -1);
 }
@@ -110,7 +117,7 @@ static void inserted(enum db_status status) {
 	batch_inserted *fn = world.inserted;
 	assert_non_null(fn);
 	world.inserted = NULL;
-	fn(status, 0, NULL, world.batch);
+	fn(status, 0, NULL, world.lane);
 }
 
 static void looked_up(const char *fingerprint) {
@@ -118,6 +125,7 @@ static void looked_up(const char *fingerprint) {
 	assert_non_null(fn);
 	world.found = NULL;
 	fn(fingerprint, world.looking);
+	run_ms(1);
 }
 
 static void expect(int client, enum submit_outcome outcome) {
@@ -153,6 +161,26 @@ static void acknowledgements_of_one_round_become_one_batch(void **state) {
 	for (int i = 0; i < 10; i++) expect(i, SUBMIT_ACCEPTED);
 }
 
+static void what_one_round_brings_is_produced_together(void **state) {
+	(void)state;
+	for (int i = 0; i < 10; i++) assert_non_null(add_gathered(i, NULL, "https://example.org/r", LEFT_MS));
+	assert_int_equal(world.produces, 0);
+	run_ms(1);
+	assert_int_equal(world.produces, 10);
+	for (size_t i = 0; i < 10; i++) delivered(i, KAFKA_NOT_PERSISTED);
+}
+
+static void what_is_not_produced_yet_is_refused_at_the_stop(void **state) {
+	(void)state;
+	assert_non_null(add_gathered(0, NULL, "https://example.org/r", LEFT_MS));
+	assert_non_null(add_gathered(1, NULL, "https://example.org/r", LEFT_MS));
+	submit_stop(submit);
+	expect(0, SUBMIT_REFUSED);
+	expect(1, SUBMIT_REFUSED);
+	run_ms(1);
+	assert_int_equal(world.produces, 0);
+}
+
 static void a_job_is_pending_where_the_ledger_is_away(void **state) {
 	(void)state;
 	world.ledger_up = false;
@@ -182,13 +210,14 @@ static void a_record_that_was_not_written_is_refused_and_one_in_doubt_uncertain(
 	assert_null(world.inserted);
 }
 
-static void a_full_queue_refuses_at_once(void **state) {
+static void a_full_queue_refuses(void **state) {
 	(void)state;
 	world.kafka_full = true;
-	assert_null(add(0, NULL));
+	add(0, NULL);
 	world.ledger_up = false;
-	assert_null(add(1, "k"));
-	expect_waiting(0);
+	add(1, "k");
+	expect(0, SUBMIT_REFUSED);
+	expect(1, SUBMIT_REFUSED);
 	assert_int_equal(submit_under_way(submit), 0);
 }
 
@@ -269,6 +298,24 @@ static void the_second_of_two_at_once_waits_for_the_first(void **state) {
 	expect(1, SUBMIT_REPEATED);
 	expect(2, SUBMIT_DIFFERS);
 	assert_string_equal(clients[0].key, clients[1].key);
+	assert_int_equal(submit_under_way(submit), 0);
+}
+
+static void one_that_follows_a_differing_one_asks_for_itself(void **state) {
+	(void)state;
+	char fingerprint[65];
+	the_fingerprint_of("https://example.org/r", fingerprint);
+	assert_non_null(add_with(0, "k", "https://example.org/other", LEFT_MS));
+	assert_non_null(add_with(1, "k", "https://example.org/other", LEFT_MS));
+	assert_non_null(add(2, "k"));
+	assert_non_null(add(3, "k"));
+	looked_up(fingerprint);
+	expect(0, SUBMIT_DIFFERS);
+	expect(1, SUBMIT_DIFFERS);
+	expect_waiting(2);
+	looked_up(fingerprint);
+	expect(2, SUBMIT_REPEATED);
+	expect(3, SUBMIT_REPEATED);
 	assert_int_equal(submit_under_way(submit), 0);
 }
 
@@ -391,10 +438,12 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		TEST(a_job_is_accepted_when_kafka_and_the_ledger_have_it),
 		TEST(acknowledgements_of_one_round_become_one_batch),
+		TEST(what_one_round_brings_is_produced_together),
+		TEST(what_is_not_produced_yet_is_refused_at_the_stop),
 		TEST(a_job_is_pending_where_the_ledger_is_away),
 		TEST(a_job_is_pending_where_the_ledger_is_lost_meanwhile),
 		TEST(a_record_that_was_not_written_is_refused_and_one_in_doubt_uncertain),
-		TEST(a_full_queue_refuses_at_once),
+		TEST(a_full_queue_refuses),
 		TEST(a_job_is_not_begun_whose_deadline_is_too_near),
 		TEST(a_client_that_goes_does_not_stop_its_job),
 		TEST(a_known_key_with_the_same_body_is_not_produced_again),
@@ -402,6 +451,7 @@ int main(void) {
 		TEST(an_unknown_key_is_produced),
 		TEST(a_key_is_produced_without_a_look_where_the_ledger_is_away),
 		TEST(the_second_of_two_at_once_waits_for_the_first),
+		TEST(one_that_follows_a_differing_one_asks_for_itself),
 		TEST(the_second_shares_the_firsts_failure),
 		TEST(a_repetition_after_the_first_has_ended_begins_anew),
 		TEST(other_keys_do_not_wait),

@@ -115,6 +115,13 @@ static void a_header_or_payload_must_be_a_strict_json_object(void **state) {
 	expect_payload((struct payload){.more = ",\"sub\":\"another\""}, TOKEN_BAD, "payload");
 }
 
+static void what_a_token_says_of_itself_is_shown_without_what_a_terminal_would_obey(void **state) {
+	(void)state;
+	expect_header("{\"alg\":\"\\u001b[31mred\",\"kid\":\"rsa\"}", "RS256", rsa, TOKEN_BAD, "the algorithm ?[31mred is");
+	// cut after 16 bytes, which would be within a character
+	expect_header("{\"alg\":\"aaaaaaaaaaaaaaa\xc3\xb1\",\"kid\":\"rsa\"}", "RS256", rsa, TOKEN_BAD, "aaaaaaaaaaaaaaa? is");
+}
+
 // ---- claims
 
 static void an_expired_token_is_refused_and_says_since_when(void **state) {
@@ -211,6 +218,7 @@ int main(void) {
 		cmocka_unit_test(an_oversized_token_is_refused_before_it_is_read),
 		cmocka_unit_test(base64_must_be_canonical),
 		cmocka_unit_test(a_header_or_payload_must_be_a_strict_json_object),
+		cmocka_unit_test(what_a_token_says_of_itself_is_shown_without_what_a_terminal_would_obey),
 		cmocka_unit_test(an_expired_token_is_refused_and_says_since_when),
 		cmocka_unit_test(exp_is_required_and_a_sane_number),
 		cmocka_unit_test(a_token_from_the_future_is_refused),

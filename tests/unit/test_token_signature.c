@@ -120,6 +120,7 @@ static void weak_and_foreign_keys_are_passed_over(void **state) {
 	refuse_key(ec_jwk(p384, "k", "P-256", 48), "P-256");
 	refuse_key(mem_strdup("{\"kty\":\"oct\",\"kid\":\"k\",\"use\":\"sig\",\"k\":\"c2VjcmV0\"}"), "kty");
 	refuse_key(mem_strdup("{\"kty\":\"RSA\",\"kid\":\"k\",\"use\":\"sig\",\"n\":\"***\",\"e\":\"AQAB\"}"), "n or e");
+	refuse_key(mem_strdup("{\"kty\":\"oct\",\"kid\":\"\\u001b[31m\xc3\xb1\",\"use\":\"sig\"}"), "key ?[31m??: kty");
 	refuse_keys("{\"keys\":[]}", "none of 0");
 	refuse_keys("{\"keys\":7}", "array");
 	refuse_keys("{}", "array");

@@ -106,7 +106,7 @@ static void a_record_as_the_originals_frontend_writes_it_is_a_job_of_nobody(void
 static void headers_come_back_as_they_were_given(void **state UNUSED) {
 	static const char spec[] = "{\"priority\":5,\"ref\":\"v1.0\",\"retries\":2,\"timeout_s\":60}";
 	struct trabajo job = {.owner = mem_strdup("f:1:2"), .usuario = mem_strdup("ñandú")}, back;
-	struct kafka_header headers[3];
+	struct kafka_header headers[TRABAJO_HEADERS];
 	size_t count = trabajo_headers(&job, spec, headers);
 	assert_int_equal(count, 3);
 	AUTO_ERROR struct error error = {0};
@@ -182,9 +182,10 @@ static void a_nul_in_the_value_is_bad(void **state UNUSED) {
 }
 
 static void nobodys_name_cannot_be_taken(void **state UNUSED) {
-	const struct kafka_header headers[] = {header("sub", "kafka"), header("usuario", "mallory")};
+	const struct kafka_header headers[] = {header("sub", "kafka"), header("usuario", "mallory"), header("role", "admin")};
 	struct trabajo trabajo;
-	assert_int_equal(decode(KEY, URL, headers, 2, &trabajo, NULL), TRABAJO_FINE);
+	assert_int_equal(decode(KEY, URL, headers, 3, &trabajo, NULL), TRABAJO_FINE);
+	assert_false(trabajo.admin);
 	assert_string_equal(trabajo.owner, TRABAJO_NOBODY);
 	assert_string_equal(trabajo.usuario, TRABAJO_NOBODY);
 	trabajo_clear(&trabajo);

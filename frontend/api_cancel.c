@@ -1,0 +1,43 @@
+// POST /api/v1/trabajos/{key}/cancel: a queued job ends at once, the worker of a running one hears of it with its next heartbeat. As
+// often as wanted; a cancel that races with the end has one winner, and says which.
+#include "frontend/api.h"
+#include "frontend/api_statements.h"
+
+#include <string.h>
+
+// Of trabajos_cancel's answers; of a job that has been cancelled before the same as the first time.
+static const char *how(const char *answer, const char *status) {
+	if (strcmp(answer, "asked") == 0) return "requested";
+	return strcmp(status, "Cancelled") == 0 ? "done" : "too_late";
+}
+
+static void answer(struct http_request *request, const struct db_result *result, void *arg) {
+	const struct frontend *frontend = arg;
+	const char *what = db_get(result, 0, 0), *status = db_get(result, 0, 1);
+	char key[UUID_TEXT];
+	if (api_key(request, key)) return;
+	if (strcmp(what, "unknown") == 0) {
+		api_no_job(request);
+		return;
+	}
+	// its place may be free for another one
+	intake_tap(frontend->intake);
+	api_answer_json(request, 200, json_pack("{s:s, s:s, s:s}", "key", key, "status", status, "cancel", how(what, status)));
+}
+
+static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
+	char key[UUID_TEXT];
+	if (api_key(request, key)) return;
+	const struct api_query query = {.statement = &api_statement_cancel,
+		.writes = true,
+		.params = {key, api_whose(claims), "cancelled while it was queued"},
+		.count = 3,
+		.answer = answer,
+		.arg = arg};
+	api_query(arg, request, &query);
+}
+
+void api_cancel_handle(struct http_request *request, void *arg) {
+	const struct frontend *frontend = arg;
+	auth_request(frontend->auth, request, authorised, arg);
+}

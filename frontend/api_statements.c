@@ -1,0 +1,30 @@
+#include "frontend/api_statements.h"
+
+const struct db_statement api_statement_job = {.name = "api_job",
+	.sql = "SELECT api_job(t, $3::integer)::text FROM trabajos t WHERE t.key = $1::uuid AND ($2::text IS NULL OR t.owner = $2::text)"};
+
+// ---- pages
+
+const struct db_statement api_statement_list = {.name = "api_list",
+	.sql = "SELECT items, next, known::integer FROM api_list($1::text, $2::text, $3::uuid, $4::integer, 10000,"
+	       " string_to_array($5::text, ','), $6::text, $7::text)"};
+const struct db_statement api_statement_dead = {.name = "api_dead",
+	.sql = "SELECT items, next, known::integer FROM api_dead($1::text, $2::text, $3::uuid, $4::integer)"};
+
+// ---- changes
+
+const struct db_statement api_statement_cancel = {
+	.name = "api_cancel", .sql = "SELECT answer, state FROM trabajos_cancel($1::uuid, $2::text, $3::text)"};
+const struct db_statement api_statement_replay = {
+	.name = "api_replay", .sql = "SELECT answer, state FROM trabajos_replay($1::uuid, $2::text)"};
+const struct db_statement api_statement_dead_replay = {.name = "api_dead_replay",
+	.sql = "SELECT replayed, more FROM dead_letters_replay($1::text, $2::text, $3::uuid[], $4::text, $5::text,"
+	       " to_timestamp($6::bigint / 1000.0), to_timestamp($7::bigint / 1000.0), $8::integer)"};
+
+// ---- workers
+
+const struct db_statement api_statement_workers = {.name = "api_workers",
+	.sql = "SELECT coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'host', w.host, 'pid', w.pid, 'version', w.version,"
+	       " 'slots', w.slots, 'running', w.running, 'isolation', w.isolation, 'draining', w.draining,"
+	       " 'started_at', api_moment(w.started_at), 'seen_at', api_moment(w.seen_at)) ORDER BY w.started_at, w.worker), '[]')::text"
+	       " FROM workers w"};

@@ -1,0 +1,20 @@
+// The statements of /api/v1. JSON is written by PostgreSQL; moments are RFC 3339 in UTC, and an environment's values stay there.
+#pragma once
+
+#include "lib/db.h"
+
+// $1 key, $2 owner, NULL: anybody's, $3 most running jobs of a user, 0: no limit → none, or (the whole job)
+extern const struct db_statement api_statement_job;
+// Both: $1 owner, $2 usuario (both NULL: of all), $3 key behind which to go on (NULL: from the start), $4 most → (a JSON array, key
+// behind which it goes on or NULL, 0 where there is no such key as $3). The list also: $5 statuses separated by commas (NULL: all),
+// $6 a label's name (NULL: all), $7 its value (NULL: any).
+extern const struct db_statement api_statement_list, api_statement_dead;
+// $1 key, $2 owner, NULL: anybody's, $3 why → (answer, state) of trabajos_cancel
+extern const struct db_statement api_statement_cancel;
+// $1 key, $2 owner, NULL: anybody's → (answer, state) of trabajos_replay
+extern const struct db_statement api_statement_replay;
+// $1 owner, NULL: anybody's, $2 usuario, $3 keys as an array's text, $4 outcome's code, $5 blame, $6 and $7 ms between which they
+// died, each NULL: all; $8 most → (replayed, whether there are more)
+extern const struct db_statement api_statement_dead_replay;
+// → (the workers as a JSON array)
+extern const struct db_statement api_statement_workers;

@@ -1,0 +1,75 @@
+#include "frontend/param.h"
+
+#include "frontend/answer.h"
+
+#include <errno.h>
+#include <string.h>
+
+int param_read(struct http_request *request, const char *name, const char **value) {
+	size_t length = 0;
+	*value = http_param(request, name, &length);
+	if (!*value) return 0;
+	if (http_param_count(request, name) > 1)
+		answer_problem(request, 400, 0, "The parameter %s was sent more than once.", name);
+	else if (strlen(*value) != length)
+		answer_problem(request, 400, 0, "The parameter %s has a NUL in it.", name);
+	else if (!length)
+		answer_problem(request, 400, 0, "The parameter %s is empty.", name);
+	else
+		return 1;
+	return -1;
+}
+
+int param_limit(struct http_request *request, int64_t *limit) {
+	const char *text;
+	int given = param_read(request, "limit", &text);
+	if (given <= 0) return given;
+	char *end = NULL;
+	errno = 0;
+	long long number = *text >= '0' && *text <= '9' ? strtoll(text, &end, 10) : 0;
+	if (end && !*end && !errno && number >= 1 && number <= PARAM_LIMIT_MOST) {
+		*limit = number;
+		return 1;
+	}
+	answer_problem(request, 400, 0, "The parameter limit must be a whole number from 1 to %d.", PARAM_LIMIT_MOST);
+	return -1;
+}
+
+int param_uuid(struct http_request *request, const char *name, char uuid[UUID_TEXT]) {
+	const char *text;
+	int given = param_read(request, name, &text);
+	if (given <= 0 || uuid_parse_text(text, uuid) == 0) return given;
+	answer_problem(request, 400, 0, "The parameter %s must be a UUID.", name);
+	return -1;
+}
+
+int param_usuario(struct http_request *request, const struct token_claims *claims, const char **usuario) {
+	int given = param_read(request, "usuario", usuario);
+	if (given <= 0 || claims->roles & TOKEN_ROLE_ADMIN) return given;
+	answer_problem(request, 403, 0, "The parameter usuario needs the realm role admin.");
+	return -1;
+}
+
+// RFC 3986 section 2.3.
+static void write_encoded(FILE *out, const char *text) {
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+	for (; *text; text++) fprintf(out, strchr(plain, *text) ? "%c" : "%%%02X", (unsigned char)*text);
+}
+
+void param_link_next(struct http_request *request, const char *after, const char *const *names, size_t count) {
+	char *link;
+	size_t length;
+	FILE *out = open_memstream(&link, &length);
+	if (!out) abort();
+	fprintf(out, "<%s?after=%s", http_path(request), after);
+	for (size_t i = 0; i < count; i++) {
+		const char *value = http_param(request, names[i], &length);
+		if (!value) continue;
+		fprintf(out, "&%s=", names[i]);
+		write_encoded(out, value);
+	}
+	fputs(">; rel=\"next\"", out);
+	if (fclose(out)) abort();
+	http_answer_header(request, "Link", link);
+	free(link);
+}

@@ -1,0 +1,20 @@
+// Parameters of a request, checked: who reads one either has it or has answered with 400 (403 for usuario).
+#pragma once
+
+#include "frontend/token.h"
+#include "lib/http.h"
+#include "lib/uuid.h"
+
+#include <stdbool.h>
+
+#define PARAM_LIMIT_MOST 1000 // of a page
+
+// 1: there, 0: absent, -1: answered.
+int param_read(struct http_request *request, const char *name, const char **value) MUST_USE;
+// 1, 0 (*limit is left alone) or -1: answered.
+int param_limit(struct http_request *request, int64_t *limit) MUST_USE;
+int param_uuid(struct http_request *request, const char *name, char uuid[UUID_TEXT]) MUST_USE;
+// usuario=NAME or usuario=*, of which the caller must be an administrator.
+int param_usuario(struct http_request *request, const struct token_claims *claims, const char **usuario) MUST_USE;
+// Link to the page behind `after`, with those of the named parameters that the request has.
+void param_link_next(struct http_request *request, const char *after, const char *const *names, size_t count);

@@ -1,0 +1,247 @@
+// The transitions of a job in SQL (sql/0002-states.sql and the worker's statements), against a real PostgreSQL.
+#include "tests/unit/states_rig.h"
+
+#include <pthread.h>
+
+// ---- claim
+
+static void the_owner_with_the_fewest_running_jobs_goes_first(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	ADD_PLAIN(2, "ana", 0);
+	ADD_PLAIN(3, "ana", 0);
+	ADD_PLAIN(4, "ben", 0);
+	assert_claims(2, "ana ben");
+	ADD_PLAIN(5, "eva", 0);
+	assert_claims(1, "eva");
+	assert_claims(9, "ana ana");
+	assert_claims(9, "");
+	assert_sound();
+}
+
+static void priority_orders_an_owners_own_jobs_only(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	ADD_PLAIN(2, "ana", 9);
+	ADD_PLAIN(3, "ben", 0);
+	AUTO_FREE char *first = claim(2, 0, NULL);
+	assert_says("SELECT string_agg(right(key::text, 1), '' ORDER BY key) FROM trabajos WHERE status = 'Running'", "23");
+	assert_sound();
+}
+
+static void an_administrators_priority_crosses_users(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	must("SELECT trabajos_add(" KEY(
+		2) ", 'root', 'root', true, 'u', '{}', 'f', NULL, 5::smallint, NULL, 0, NULL, 1, false, now(), now())");
+	must("SELECT trabajos_add(" KEY(
+		3) ", 'root', 'root', true, 'u', '{}', 'f', NULL, 4::smallint, NULL, 0, NULL, 1, false, now(), now())");
+	must("SELECT trabajos_add(" KEY(
+		4) ", 'root', 'root', true, 'u', '{}', 'f', NULL, (-4)::smallint, NULL, 0, NULL, 1, false, now(), now())");
+	assert_claims(2, "root root");
+	assert_claims(1, "ana");
+	assert_claims(1, "root");
+	assert_sound();
+}
+
+static void weights_share_the_slots(void **state UNUSED) {
+	for (int i = 0; i < 40; i++) {
+		AUTO_FREE char *sql = mem_format(
+			"SELECT trabajos_add(gen_random_uuid(), '%s', '%s-name', false, 'u', '{}', 'f', NULL, 0::smallint, NULL, 0, NULL, 1,"
+			" false, now(), now())",
+			i % 2 ? "ana" : "ben", i % 2 ? "ana" : "ben");
+		must(sql);
+	}
+	free(claim(16, 0, "{\"ana-name\": 3}"));
+	assert_says("SELECT string_agg(owner || jobs, ' ' ORDER BY owner) FROM"
+		    " (SELECT owner, count(*) AS jobs FROM trabajos WHERE status = 'Running' GROUP BY owner) r",
+		"ana12 ben4");
+	assert_sound();
+}
+
+static void a_draining_worker_claims_nothing(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	must("INSERT INTO workers (worker, host, pid, version, slots, isolation, draining) VALUES ('worker-1', 'h', 1, 'v', 1, 'full', true)");
+	assert_claims(1, "");
+	must("UPDATE workers SET draining = false");
+	assert_claims(1, "ana");
+}
+
+static void a_missed_lane_is_found_again_and_an_empty_one_removed(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	must("DELETE FROM lanes; INSERT INTO lanes VALUES (0, 'nobody')");
+	assert_claims(1, "");
+	must("SELECT lanes_refresh()");
+	assert_says("SELECT string_agg(owner, ' ') FROM lanes", "ana");
+	assert_claims(1, "ana");
+}
+
+// Claims at once, of one owner with a limit; each thread ends some of what it got.
+enum { CLAIMERS = 4, CLAIM_ROUNDS = 30, LIMIT = 3 };
+
+static void *claim_and_watch(void *arg) {
+	intptr_t over = 0;
+	struct db *mine;
+	AUTO_FREE char *name = mem_format("worker-%d", (int)(intptr_t)arg);
+	static const struct db_statement running = {"running", "SELECT count(*) FROM attempts WHERE finished_at IS NULL"};
+	static const struct db_statement end = {"end",
+		"WITH one AS (SELECT t.key FROM trabajos t WHERE t.worker = $1 AND t.status = 'Running' LIMIT 1 FOR UPDATE),"
+		" gone AS (UPDATE trabajos t SET status = 'Queued', worker = NULL FROM one WHERE t.key = one.key RETURNING t.key,"
+		" t.attempt, t.owner, t.eligible_at), ended AS (UPDATE attempts a SET finished_at = now() FROM gone g"
+		" WHERE a.key = g.key AND a.attempt = g.attempt)"
+		" INSERT INTO queue SELECT 0, owner, 0, eligible_at, key, attempt FROM gone"};
+	assert_int_equal(db_open(&scratch.config, NULL, &mine), 0);
+	for (int round = 0; round < CLAIM_ROUNDS; round++) {
+		struct db_result *result = NULL;
+		struct db_params *params = db_params_new(), *mine_only = db_params_new();
+		db_text(params, name);
+		db_int(params, 2);
+		db_int(params, 30);
+		db_int(params, LIMIT);
+		db_text(params, NULL);
+		if (db_execute(mine, &worker_claim, params, NULL, NULL) != DB_OK) over += 1000;
+		if (db_execute(mine, &running, NULL, &result, NULL) != DB_OK || db_get_int(result, 0, 0) > LIMIT) over++;
+		db_text(mine_only, name);
+		if (db_execute(mine, &end, mine_only, NULL, NULL) != DB_OK) over += 1000;
+		db_result_free(result);
+		db_params_free(params);
+		db_params_free(mine_only);
+	}
+	db_close(mine);
+	return (void *)over;
+}
+
+static void the_limit_of_a_user_holds_under_claims_at_once(void **state UNUSED) {
+	pthread_t threads[CLAIMERS];
+	must("SELECT trabajos_add(gen_random_uuid(), 'ana', 'ana', false, 'u', '{}', 'f', NULL, 0::smallint, NULL, 0, NULL, 1, false, now(),"
+	     " now()) FROM generate_series(1, 20)");
+	for (intptr_t i = 0; i < CLAIMERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, claim_and_watch, (void *)i), 0);
+	for (int i = 0; i < CLAIMERS; i++) {
+		void *over;
+		pthread_join(threads[i], &over);
+		assert_null(over);
+	}
+	assert_sound();
+}
+
+// ---- fence
+
+static void the_late_worker_writes_nothing(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	assert_claims(1, "ana");
+	must("UPDATE trabajos SET status = 'Queued'; UPDATE attempts SET finished_at = now();"
+	     " SELECT trabajos_enqueue(" KEY(1) ")");
+	assert_int_equal(FINISH(1, 1, "Finished"), 0);
+	assert_claims(1, "ana");
+	assert_int_equal(FINISH(1, 1, "Finished"), 0);
+	assert_says("SELECT count(*) FROM resultados", "0");
+	assert_int_equal(FINISH(1, 2, "Finished"), 1);
+	assert_int_equal(FINISH(1, 2, "Failed"), 0);
+	assert_says("SELECT concat_ws(' ', status, attempt) FROM trabajos", "Finished 2");
+	assert_says("SELECT concat_ws(' ', key, attempt) FROM outbox", "00000000-0000-7000-8000-000000000001 2");
+	assert_sound();
+}
+
+static void an_attempt_that_is_tried_again_waits_for_its_moment(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	assert_claims(1, "ana");
+	assert_int_equal(finish_one("00000000-0000-7000-8000-000000000001", 1, "Queued", 3600000), 1);
+	assert_sound();
+	assert_claims(1, "");
+	must("SELECT trabajos_promote(10)");
+	assert_claims(1, "");
+	must("UPDATE trabajos SET eligible_at = now(); UPDATE delayed SET eligible_at = now()");
+	assert_says("SELECT trabajos_promote(10)", "1");
+	assert_sound();
+	assert_claims(1, "ana");
+	assert_int_equal(FINISH(1, 2, "Failed"), 1);
+	assert_says("SELECT count(*) FROM dead_letters", "1");
+	assert_sound();
+}
+
+// ---- delay, cancel, replay
+
+static void a_delayed_job_comes_in_time(void **state UNUSED) {
+	ADD(1, "ana", 0, "NULL", 1, false, "now() + interval '1 h'");
+	assert_sound();
+	assert_claims(1, "");
+	must("UPDATE trabajos SET eligible_at = now() - interval '1 s'; UPDATE delayed SET eligible_at = now() - interval '1 s'");
+	assert_says("SELECT trabajos_promote(10)", "1");
+	assert_says("SELECT trabajos_promote(10)", "0");
+	assert_claims(1, "ana");
+}
+
+static void a_queued_job_is_cancelled_at_once_and_only_once(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 3);
+	ADD(2, "ana", 0, "NULL", 1, false, "now() + interval '1 h'");
+	ADD(3, "ana", 0, "'k'", 1, false, "now()");
+	ADD(4, "ana", 0, "'k'", 1, false, "now()");
+	assert_says("SELECT answer || ' ' || state FROM trabajos_cancel(" KEY(1) ", 'ben', 'x')", "NULL");
+	assert_says("SELECT answer FROM trabajos_cancel(" KEY(1) ", 'ben', 'x')", "unknown");
+	assert_says("SELECT answer || ' ' || state FROM trabajos_cancel(" KEY(1) ", 'ana', 'x')", "cancelled Cancelled");
+	assert_says("SELECT answer || ' ' || state FROM trabajos_cancel(" KEY(1) ", 'ana', 'x')", "ended Cancelled");
+	assert_says("SELECT answer FROM trabajos_cancel(" KEY(2) ", NULL, 'x')", "cancelled");
+	assert_says("SELECT answer FROM trabajos_cancel(" KEY(3) ", NULL, 'x')", "cancelled");
+	assert_says("SELECT count(*) FROM outbox WHERE attempt = 1", "3");
+	assert_sound();
+	assert_claims(9, "ana"); // the fourth has the place of the third
+	assert_says("SELECT answer || ' ' || state FROM trabajos_cancel(" KEY(4) ", NULL, 'x')", "asked Running");
+	assert_int_equal(FINISH(4, 1, "Cancelled"), 1);
+	assert_sound();
+}
+
+static void a_replay_keeps_key_fence_and_history(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	assert_says("SELECT answer FROM trabajos_replay(" KEY(1) ", NULL)", "active");
+	assert_claims(1, "ana");
+	assert_int_equal(FINISH(1, 1, "Failed"), 1);
+	assert_says("SELECT answer FROM trabajos_replay(" KEY(1) ", 'ben')", "unknown");
+	assert_says("SELECT answer || ' ' || state FROM trabajos_replay(" KEY(1) ", 'ana')", "queued Queued");
+	assert_says(
+		"SELECT (SELECT count(*) FROM resultados) + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters)",
+		"0");
+	assert_says("SELECT concat_ws(' ', attempt, user_failures, (SELECT count(*) FROM attempts)) FROM trabajos", "1 0 1");
+	assert_sound();
+	assert_says("SELECT answer FROM trabajos_cancel(" KEY(1) ", NULL, 'x')", "cancelled");
+	assert_says("SELECT attempt FROM outbox", "2"); // above that of the first result
+	assert_says("SELECT answer FROM trabajos_replay(" KEY(1) ", NULL)", "queued");
+	assert_claims(1, "ana");
+	assert_int_equal(FINISH(1, 3, "Finished"), 1);
+	assert_sound();
+}
+
+static void a_deleted_job_leaves_nothing_behind(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	ADD_PLAIN(2, "ana", 3);
+	ADD(3, "ana", 0, "NULL", 1, false, "now() + interval '1 h'");
+	ADD(4, "ana", 0, "'k'", 1, false, "now()");
+	ADD(5, "ana", 0, "'k'", 1, false, "now()");
+	assert_claims(1, "ana");
+	assert_int_equal(FINISH(2, 1, "Failed"), 1);
+	must("INSERT INTO logs VALUES (" KEY(2) ", 1, 1, 1, now(), 'x')");
+	must("DELETE FROM trabajos WHERE key <> " KEY(5));
+	assert_sound();
+	assert_says("SELECT string_agg(right(key::text, 1), '') FROM queue", "5"); // the place is free
+	must("DELETE FROM trabajos");
+	assert_says("SELECT (SELECT count(*) FROM queue) + (SELECT count(*) FROM delayed) + (SELECT count(*) FROM concurrency)"
+		    " + (SELECT count(*) FROM resultados) + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters)"
+		    " + (SELECT count(*) FROM attempts) + (SELECT count(*) FROM logs)",
+		"0");
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(the_owner_with_the_fewest_running_jobs_goes_first, empty),
+		cmocka_unit_test_setup(priority_orders_an_owners_own_jobs_only, empty),
+		cmocka_unit_test_setup(an_administrators_priority_crosses_users, empty),
+		cmocka_unit_test_setup(weights_share_the_slots, empty),
+		cmocka_unit_test_setup(a_draining_worker_claims_nothing, empty),
+		cmocka_unit_test_setup(a_missed_lane_is_found_again_and_an_empty_one_removed, empty),
+		cmocka_unit_test_setup(the_limit_of_a_user_holds_under_claims_at_once, empty),
+		cmocka_unit_test_setup(the_late_worker_writes_nothing, empty),
+		cmocka_unit_test_setup(an_attempt_that_is_tried_again_waits_for_its_moment, empty),
+		cmocka_unit_test_setup(a_delayed_job_comes_in_time, empty),
+		cmocka_unit_test_setup(a_queued_job_is_cancelled_at_once_and_only_once, empty),
+		cmocka_unit_test_setup(a_replay_keeps_key_fence_and_history, empty),
+		cmocka_unit_test_setup(a_deleted_job_leaves_nothing_behind, empty),
+	};
+	return cmocka_run_group_tests(tests, start, stop);
+}
