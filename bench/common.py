@@ -81,7 +81,7 @@ def forget_jobs(stack):
     finally:
         consumer.close()
     if stack.sql("SELECT to_regclass('trabajos')")[0][0]:
-        stack.sql("TRUNCATE trabajos, resultados CASCADE")
+        stack.sql("TRUNCATE trabajos")  # and all that belongs to it, by a trigger
 
 
 def stop_all(*daemons):
