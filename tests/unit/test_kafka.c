@@ -427,6 +427,25 @@ static void after_a_fatal_error_the_producer_renews_itself(void **state UNUSED) 
 	rig_close(&rig);
 }
 
+static void what_kafka_would_not_take_is_refused_at_once(void **state UNUSED) {
+	AUTO_ERROR struct error error = {0};
+	make_topic("large");
+	struct rig rig;
+	rig_open(&rig, "large", 10000);
+	const struct kafka_header header = {"sub", "alicia", 6};
+	size_t length = 2000000; // message.max.bytes is a million
+	AUTO_FREE char *value = mem_zalloc(length);
+	for (size_t headers = 0; headers < 2; headers++) {
+		assert_int_equal(kafka_produce(rig.producer, "k", value, length, &header, headers, &rig.reports, &error), -1);
+		assert_int_equal(error.kind, ERROR_LIMIT);
+		error_clear(&error);
+	}
+	produce(&rig, "k", "x");
+	await(&rig, 1);
+	assert_int_equal(rig.reports[KAFKA_PERSISTED], 1);
+	rig_close(&rig);
+}
+
 static void closing_reports_what_is_under_way(void **state UNUSED) {
 	make_topic("closing");
 	rd_kafka_mock_broker_set_down(cluster, 1);
@@ -485,6 +504,7 @@ int main(void) {
 		cmocka_unit_test(an_unanswered_record_is_possibly_persisted),
 		cmocka_unit_test(a_broker_that_went_away_and_came_back_is_used_again),
 		cmocka_unit_test(after_a_fatal_error_the_producer_renews_itself),
+		cmocka_unit_test(what_kafka_would_not_take_is_refused_at_once),
 		cmocka_unit_test(closing_reports_what_is_under_way),
 		cmocka_unit_test(a_poll_that_waits_can_be_woken),
 		cmocka_unit_test(closing_a_consumer_without_a_broker_takes_no_session_time_out),

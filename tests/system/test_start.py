@@ -1,0 +1,70 @@
+"""--check, --help and --version of each daemon, and configurations that no daemon starts with."""
+
+import subprocess
+
+import pytest
+import trabajos
+
+PROGRAMS = ("trabajos-frontend", "trabajos-worker", "trabajos-observer")
+
+
+def run(stack, program, *arguments, **options):
+    """(exit code, what it printed)."""
+    folder = stack.dir / "test-check"
+    folder.mkdir(exist_ok=True)
+    daemon = trabajos.Daemon(stack, program, "check", **{"WORKER_DIR": folder, **options})
+    done = subprocess.run([trabajos.BIN / program, *arguments], env=daemon.environment(), capture_output=True, text=True, timeout=60,
+                          check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_check_says_of_each_service_that_it_is_fine(stack, program):
+    code, said = run(stack, program, "--check")
+    assert code == 0, said
+    services = ["Kafka: fine", "PostgreSQL: fine"] + (["Keycloak: fine"] if program == "trabajos-frontend" else [])
+    assert [line for line in said.splitlines() if line.endswith(": fine")] == services
+    if program == "trabajos-worker":
+        assert "sandbox: {" in said
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_check_says_what_cannot_be_reached(stack, program):
+    nowhere = f"127.0.0.1:{trabajos.free_port()}"
+    code, said = run(stack, program, "--check", KAFKA_BOOTSTRAP=nowhere)
+    assert code == 69 and "PostgreSQL: fine" in said and "Kafka: fine" not in said and nowhere in said
+    code, said = run(stack, program, "--check", POSTGRES_PORT=trabajos.free_port())
+    assert code == 69 and "Kafka: fine" in said and "PostgreSQL: fine" not in said
+    code, said = run(stack, program, "--check", POSTGRES_OPTIONS="no_such_keyword=1")
+    assert code == 78 and "no_such_keyword" in said
+    code, said = run(stack, program, "--check", KAFKA_CONFIG="no.such.setting=1")
+    assert code == 78 and "no.such.setting" in said
+
+
+def test_check_says_that_keycloak_cannot_be_reached(stack):
+    code, said = run(stack, "trabajos-frontend", "--check", KEYCLOAK_ISSUER=f"http://127.0.0.1:{trabajos.free_port()}/realms/none")
+    assert code == 69 and "Keycloak: fine" not in said and "PostgreSQL: fine" in said
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_lists_the_options_and_version_says_which(stack, program):
+    code, said = run(stack, program, "--help")
+    assert code == 0 and "KAFKA_BOOTSTRAP" in said and "--kafka-bootstrap" in said
+    code, said = run(stack, program, "--version")
+    assert code == 0 and said.startswith(program + " ")
+
+
+@pytest.mark.parametrize(("program", "options", "words"), [
+    ("trabajos-observer", {"SCALE_ACTUATOR": "magic"}, ("SCALE_ACTUATOR", "advise")),
+    ("trabajos-observer", {"SCALE_MIN": 5, "SCALE_MAX": 4}, ("SCALE_MIN", "SCALE_MAX")),
+    ("trabajos-observer", {"RETENTION_DAYS": 7, "KAFKA_RETENTION_H": 168}, ("RETENTION_DAYS", "KAFKA_RETENTION_H")),
+    ("trabajos-worker", {"USER_WEIGHTS": "user"}, ("USER_WEIGHTS",)),
+    ("trabajos-worker", {"GIT_ALLOW": "not a url"}, ("GIT_ALLOW",)),
+    ("trabajos-frontend", {"GIT_ALLOW": "not a url"}, ("GIT_ALLOW",)),
+    ("trabajos-frontend", {"KAFKA_CONFIG": "no.such.setting=1"}, ("no.such.setting",)),
+    ("trabajos-observer", {"KAFKA_CONFIG": "no.such.setting=1"}, ("no.such.setting",)),
+])
+def test_a_configuration_that_cannot_be_meant_ends_the_start(stack, program, options, words):
+    code, said = run(stack, program, **options)
+    assert code == 78, said
+    assert all(word in said for word in words)
