@@ -244,8 +244,18 @@ BEGIN
 END $$;
 
 CREATE FUNCTION trabajos_truncated() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    table_name text;
 BEGIN
-    TRUNCATE queue, lanes, delayed, concurrency, resultados, outbox, dead_letters, attempts, logs;
+    FOREACH table_name IN ARRAY ARRAY['queue', 'lanes', 'delayed', 'concurrency', 'resultados', 'outbox', 'dead_letters', 'attempts', 'logs']
+    LOOP
+        BEGIN
+            EXECUTE format('TRUNCATE %I', table_name);
+        EXCEPTION WHEN object_in_use THEN
+            -- named in the same command: empty already
+            EXECUTE format('DELETE FROM %I', table_name);
+        END;
+    END LOOP;
     RETURN NULL;
 END $$;
 

