@@ -129,6 +129,10 @@ $(BIN)/trabajos: $(call o_of,$(CLI_C)) $(LIB)
 $(BIN)/bench-ledger-jobs: $(B)/bench/ledger_jobs.o $(B)/libworker.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,yaml-0.1 libseccomp))
 
+# Ours in bench/start; not installed.
+$(BIN)/bench-start-boxes: $(B)/bench/start_boxes.o $(B)/libworker.a $(LIB)
+	$(call link,$(LIBS_COMMON) $(call pkg,yaml-0.1 libseccomp))
+
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libfrontend.a $(B)/libfetch.a $(B)/libworker.a $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose libgit2 yaml-0.1 libseccomp cmocka))
 
@@ -205,7 +209,7 @@ format: ## rewrite the C files in the house's form
 
 bench: deps ## side-by-side benchmarks
 	@dev/deps --for bench
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BIN)/bench-ledger-jobs
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BIN)/bench-ledger-jobs $(BIN)/bench-start-boxes
 	@bench/run
 
 install: all ## into DESTDIR/PREFIX

@@ -22,12 +22,17 @@ struct probing {
 	size_t length;
 	bool ended;
 	int status;
+	int landlock, no_landlock; // as the box said
 };
 
 // ---- the box, without a loop
 
 static int on_event(struct probing *probing, const struct box_event *event, struct error *error) {
 	switch (event->kind) {
+	case BOX_READY:
+		probing->landlock = event->landlock;
+		probing->no_landlock = event->number;
+		return 0;
 	case BOX_REFUSED:
 	case BOX_FAILED:
 		return error_set_errno(error, ERROR_UNAVAILABLE, event->number, "%s", event->what);
@@ -132,10 +137,13 @@ static int run_probe(const struct box_maker *maker, const char *hidden, struct p
 	return result == 0 ? judge_text(probing, error) : -1;
 }
 
-int probe_box(const struct box_maker *maker, const char *hidden, struct error *error) {
+int probe_box(struct box_maker *maker, const char *hidden, struct error *error) {
 	AUTO_FREE struct probing *probing = mem_zalloc(sizeof(*probing));
 	probing->until_ms = loop_now_ms() + PROBE_MS;
-	return run_probe(maker, hidden, probing, error);
+	int result = run_probe(maker, hidden, probing, error);
+	maker->landlock = probing->landlock;
+	maker->no_landlock = probing->no_landlock;
+	return result;
 }
 
 // ---- what to do about it

@@ -6,7 +6,7 @@
 #include "worker/sandbox_box.h"
 
 // hidden: the folder (WORKER_DIR) that must not be seen from inside. 0: it holds; -1: ERROR_UNAVAILABLE, the message says what
-// could not be started, or what was possible.
-int probe_box(const struct box_maker *maker, const char *hidden, struct error *error) MUST_USE;
+// could not be started, or what was possible. Sets the maker's landlock and no_landlock.
+int probe_box(struct box_maker *maker, const char *hidden, struct error *error) MUST_USE;
 // What this machine is known to want for the message of a probe that failed; "" where nothing is known. Owned by the caller.
 char *probe_remedy(const char *message) MUST_USE;

@@ -16,6 +16,9 @@
 //   network namespace     nothing but a loopback interface of its own; abstract sockets of the host are out of reach
 //   ipc, uts, cgroup      its own; what it leaves there goes with the namespace
 //   system call filter    seccomp.c: parts of the kernel that reach beyond the box or are young and large
+//   Landlock              a second wall around files, where the kernel has it (Linux 5.19): the job writes below its own places
+//                         only, and reads and executes only what hangs below the box's root, whatever the mounts let
+//                         through; no device nodes; from Linux 6.12 on no signals and abstract sockets to the outside
 //   control group         memory and swap, number of tasks, a share of the CPU of its own; limits.c
 //   rlimits               file size, open files, processes, core files, locked memory
 //   sampler               kills a box whose anonymous memory exceeds the job's limit (below: why the group alone cannot)
@@ -33,6 +36,7 @@
 //                   follows
 //   5  worker       sets the group's bounds, sends the specification (command, environment, rlimits) and the tree's folder
 //   6  init         copies the tree (its fault: too deep, too large, too many), closes what is outside, sets the rlimits,
+//                   enforces Landlock (its rules were made before "ready"; without them where the kernel has none),
 //                   executes the command in a session of its own ("started", or "refused": exit code 126 or 127)
 //   7  init         waits; at the command's end kills and reaps all else, says "ended" with the wait status and the usage
 //   8  worker       reads both pipes to their ends and calls done. The box ends by itself, its group is removed behind
@@ -207,10 +211,27 @@ static json_t *text_or_null(const char *text) {
 	return text ? json_string(text) : json_null();
 }
 
+// NULL: it stands.
+static const char *why_no_landlock(const struct box_maker *maker) {
+	if (maker->landlock >= LANDLOCK_LEAST) return NULL;
+	if (maker->level == SANDBOX_NONE) return "there is no box at level none";
+	switch (maker->no_landlock) {
+	case 0:
+		return "the kernel's Landlock is too old: Linux 5.19 and later";
+	case EOPNOTSUPP:
+		return "Landlock was not turned on at boot: the kernel's parameter lsm=landlock,…";
+	case ENOSYS:
+		return "the kernel was built without Landlock, or is older than Linux 5.19";
+	default:
+		return "Landlock's calls are refused here: by a container's seccomp profile, for one";
+	}
+}
+
 json_t *sandbox_describe(const struct sandbox *sandbox) {
 	const struct box_maker *maker = &sandbox->maker;
 	json_t *json = json_object();
 	bool none = maker->level == SANDBOX_NONE;
+	const char *no_landlock = why_no_landlock(maker);
 	(void)json_object_set_new(json, "level", json_string(sandbox_level_names[maker->level]));
 	(void)json_object_set_new(json, "cgroup", text_or_null(limits_kind(maker->limits)));
 	(void)json_object_set_new(json, "memory", json_string(limits_memory(maker->limits) ? "cgroup" : "sampler"));
@@ -220,7 +241,9 @@ json_t *sandbox_describe(const struct sandbox *sandbox) {
 							    : "rlimit"));
 	(void)json_object_set_new(json, "disk", json_string(none ? "rlimit" : "tmpfs"));
 	(void)json_object_set_new(json, "uid", json_string(maker->uid_base == (uid_t)-1 ? "worker" : "slot"));
+	(void)json_object_set_new(json, "landlock", no_landlock ? json_null() : json_integer(maker->landlock));
 	(void)json_object_set_new(json, "missing", text_or_null(sandbox->missing));
+	(void)json_object_set_new(json, "missing_landlock", text_or_null(no_landlock));
 	(void)json_object_set_new(json, "missing_limits", text_or_null(limits_why(maker->limits)));
 	return json;
 }

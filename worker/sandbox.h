@@ -36,8 +36,8 @@ int sandbox_open(
 void sandbox_close(struct sandbox *sandbox);
 enum sandbox_level sandbox_level(const struct sandbox *sandbox);
 const char *sandbox_missing(const struct sandbox *sandbox); // what is missing for `full` and how to get it; NULL: nothing
-json_t *sandbox_describe(
-	const struct sandbox *sandbox) MUST_USE; // {"level","cgroup":"v1"|"v2"|null,"disk":"tmpfs",…}, new reference
+json_t *sandbox_describe(const struct sandbox *sandbox)
+	MUST_USE; // {"level","cgroup":"v1"|"v2"|null,"disk":"tmpfs","landlock":version|null,…}, new reference
 
 struct sandbox_limits {
 	int64_t memory_bytes, processes, disk_bytes, file_bytes, open_files;

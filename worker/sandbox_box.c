@@ -280,9 +280,10 @@ static void learn_init(struct box *box, pid_t pid) {
 }
 
 static void read_numbers(const json_t *json, struct box_event *event) {
-	int64_t number = 0, user_us = 0, kernel_us = 0, maxrss = 0, status = 0;
+	int64_t number = 0, landlock = 0, user_us = 0, kernel_us = 0, maxrss = 0, status = 0;
 	const int64_t most = INT64_MAX / 1024;
 	if (json_int(json, "at_us", 0, most, 0, &event->at_us, NULL) != 0) event->at_us = 0;
+	if (json_int(json, "landlock", 0, INT16_MAX, 0, &landlock, NULL) == 0) event->landlock = (int)landlock;
 	if (json_int(json, "errno", 0, 4096, 0, &number, NULL) == 0) event->number = (int)number;
 	if (json_int(json, "status", 0, 65535, 0, &status, NULL) == 0) event->status = (int)status;
 	if (json_int(json, "user_us", 0, most, 0, &user_us, NULL) == 0 &&

@@ -22,6 +22,8 @@ struct box_maker {
 	int filter;      // memfd of the system call filter
 	uid_t uid_base;  // (uid_t)-1: boxes run as the worker's own uid
 	bool uid_counts; // RLIMIT_NPROC would count others' processes (an old kernel and a shared uid): not set
+	int landlock;    // its version, as the probe's box said; 0: none
+	int no_landlock; // errno: why there is none; 0: the version is too old, or the level is none
 };
 
 struct box {
@@ -45,7 +47,8 @@ enum box_event_kind { BOX_READY, BOX_COPIED, BOX_STARTED, BOX_REFUSED, BOX_FAILE
 struct box_event {
 	enum box_event_kind kind;
 	int64_t at_us;                // STARTED, ENDED: CLOCK_MONOTONIC
-	int number;                   // REFUSED, FAILED: errno
+	int landlock;                 // READY: the kernel's version; 0: none
+	int number;                   // REFUSED, FAILED: errno; READY: why there is no Landlock
 	bool tree;                    // FAILED: the tree's fault
 	char what[1024];              // REFUSED, FAILED
 	int status;                   // ENDED: wait status of the command

@@ -145,6 +145,21 @@ static inline void rig_require(const struct rig *rig, enum sandbox_level level) 
 	skip();
 }
 
+static inline void rig_throw_spares_away(struct rig *rig) {
+	for (int i = 0; i < rig->sandbox->slot_count; i++) {
+		struct sandbox_slot *slot = &rig->sandbox->slots[i];
+		if (slot->spare) cell_leave(slot->spare);
+		slot->spare = NULL;
+	}
+}
+
+// As if the probe had found no better one.
+static inline void rig_force(struct rig *rig, enum sandbox_level level) {
+	rig_throw_spares_away(rig);
+	rig->sandbox->maker.level = level;
+	rig->sandbox->maker.uid_counts = level == SANDBOX_NONE && rig->sandbox->maker.uid_base == (uid_t)-1;
+}
+
 static inline void rig_output(int stream, const char *data, size_t length, void *arg) {
 	struct rig_result *result = arg;
 	char *text = stream == 1 ? result->out : result->err;
@@ -206,7 +221,8 @@ static inline void rig_run_job(struct rig *rig, const struct rig_job *job, struc
 	if (job->terminate_ms) loop_timer_set(terminate, job->terminate_ms);
 	if (job->kill_ms) loop_timer_set(kill_it, job->kill_ms);
 	loop_timer_set(too_long, 60000);
-	loop_run(rig->loop);
+	// Another job of the test may stop the loop by its own end.
+	while (!result->done) loop_run(rig->loop);
 	loop_timer_free(terminate);
 	loop_timer_free(kill_it);
 	loop_timer_free(too_long);

@@ -1,65 +1,107 @@
-// A job that wants out. The attacks are functions of this program, executed inside of the box; each returns 0 where it has
-// achieved nothing and else says what it has.
-#include "tests/unit/sandbox_rig.h"
+// A job that wants out, by the files and processes that it can reach; the system calls are test_sandbox_calls.c's.
+#include "tests/unit/escape_rig.h"
 #include "worker/limits_internal.h"
 
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 
-#define ABSTRACT_NAME "trabajos-test-abstract"
+#define HINDER "hinder-pid-1"
+#define RACES  1000000
 
-static struct rig rig;
-static int host_socket = -1;
+// ---- attacks on the supervisor: pid 1 of the box, or who plays it
 
-static int bad(const char *what) {
-	printf("%s\n", what);
-	return 1;
-}
-
-// ---- attacks
-
-static int attack_descriptors(void) {
-	for (int fd = 3; fd < 65536; fd++)
-		if (write(fd, "{\"event\":\"ended\",\"status\":0}\n", 29) > 0 || fcntl(fd, F_GETFD) >= 0)
-			return bad("an inherited descriptor");
-	return 0;
-}
-
-static int attack_init_process(void) {
+static int open_of_supervisor(const char *name, int flags) {
 	char path[64];
-	static const char *const names[] = {"mem", "environ", "maps", "fd/3", "fd/2", "root/etc", "cwd/.."};
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)getppid(), name);
+	return open(path, flags | O_CLOEXEC);
+}
+
+// An address at which it has something; where that is not to be learnt, one of our own.
+static uintptr_t address_of_supervisor(void) {
+	char text[64] = "";
+	AUTO_CLOSE int fd = open_of_supervisor("maps", O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0) return (uintptr_t)&suite;
+	return (uintptr_t)strtoull(text, NULL, 16);
+}
+
+static int read_memory(void) {
+	char byte;
+	AUTO_CLOSE int fd = open_of_supervisor("mem", O_RDONLY);
+	return fd >= 0 && pread(fd, &byte, 1, (off_t)address_of_supervisor()) == 1 ? escape_achieved("mem") : ESCAPE_NOTHING;
+}
+
+static int open_memory_for_writing(void) {
+	AUTO_CLOSE int fd = open_of_supervisor("mem", O_RDWR);
+	return fd >= 0 ? escape_achieved("mem") : ESCAPE_NOTHING;
+}
+
+static int look_into_supervisor(void) {
+	static const char *const names[] = {"environ", "maps", "io", "fd/0", "fd/1", "fd/3", "root/etc", "cwd"};
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		(void)snprintf(path, sizeof(path), "/proc/1/%s", names[i]);
-		int fd = open(path, O_RDWR);
-		if (fd < 0) fd = open(path, O_RDONLY);
-		char byte;
-		if (fd >= 0 && read(fd, &byte, 1) == 1) return bad(path);
+		AUTO_CLOSE int fd = open_of_supervisor(names[i], O_RDONLY | O_NONBLOCK);
+		if (fd >= 0) return escape_achieved(names[i]);
 	}
-	if (ptrace(PTRACE_ATTACH, 1, NULL, NULL) == 0) return bad("ptrace of pid 1");
-	if (ptrace(PTRACE_SEIZE, 1, NULL, NULL) == 0) return bad("ptrace of pid 1");
+	return ESCAPE_NOTHING;
+}
+
+static int trace(void) {
+	if (ptrace(PTRACE_SEIZE, getppid(), NULL, NULL) == 0) return escape_achieved("seized");
+	return ptrace(PTRACE_ATTACH, getppid(), NULL, NULL) == 0 ? escape_achieved("attached") : ESCAPE_NOTHING;
+}
+
+static int read_by_call(void) {
 	char buffer[8];
-	struct iovec mine = {buffer, sizeof(buffer)}, its = {(void *)0x10000, sizeof(buffer)};
-	if (process_vm_readv(1, &mine, 1, &its, 1, 0) >= 0 || errno == EFAULT) return bad("process_vm_readv of pid 1");
-	int pidfd = (int)syscall(SYS_pidfd_open, 1, 0);
-	if (pidfd >= 0 && syscall(SYS_pidfd_getfd, pidfd, 3, 0) >= 0) return bad("pidfd_getfd of pid 1");
+	struct iovec mine = {buffer, 1}, its = {(void *)address_of_supervisor(), 1};
+	long length = process_vm_readv(getppid(), &mine, 1, &its, 1, 0);
+	return length >= 0 || errno == EFAULT ? escape_achieved("process_vm_readv") : ESCAPE_NOTHING;
+}
+
+static int take_descriptor(void) {
+	int pidfd = (int)syscall(SYS_pidfd_open, getppid(), 0);
+	for (int fd = 0; pidfd >= 0 && fd < 8; fd++)
+		if (syscall(SYS_pidfd_getfd, pidfd, fd, 0) >= 0) return escape_achieved("a descriptor");
+	return ESCAPE_NOTHING;
+}
+
+// Outside the end is awaited, which is sure to come; in the box there is nothing to await.
+static int await_death_of(pid_t supervisor) {
+	for (int i = 0; i < (escape_is_control() ? 2000 : 20); i++) {
+		if (getppid() != supervisor) return escape_achieved("it is gone");
+		(void)poll(NULL, 0, 5);
+	}
+	return ESCAPE_NOTHING;
+}
+
+static int kill_supervisor(void) {
+	pid_t supervisor = getppid();
 	for (int number = 1; number < 64; number++)
-		if (number != SIGCHLD) (void)kill(1, number);
-	return kill(1, 0) == 0 ? 0 : bad("pid 1 is gone");
+		if (number != SIGCHLD) (void)kill(supervisor, number);
+	return await_death_of(supervisor);
+}
+
+static int kill_all(void) {
+	pid_t supervisor = getppid();
+	(void)kill(-1, SIGKILL);
+	return await_death_of(supervisor);
+}
+
+static int see_others(void) {
+	DIR *proc = opendir("/proc");
+	int seen = 0;
+	for (struct dirent *entry; proc && (entry = readdir(proc));) seen += strtol(entry->d_name, NULL, 10) > 0;
+	if (proc) closedir(proc);
+	return seen > 2 ? escape_achieved("others' processes") : ESCAPE_NOTHING;
 }
 
 // Everything that may be done to a process of one's own uid without tracing it.
-static int attack_hinder_init(void) {
+static int hinder_supervisor(void) {
 	(void)signal(SIGTERM, SIG_IGN);
 	const struct rlimit none = {0, 0};
 	(void)syscall(SYS_prlimit64, 1, RLIMIT_CPU, &none, NULL);
@@ -76,232 +118,224 @@ static int attack_hinder_init(void) {
 	return 0;
 }
 
-static int attack_kill_all(void) {
-	(void)kill(-1, SIGKILL);
-	printf("alone\n");
-	return 0;
+// ---- attacks on files
+
+static int use_descriptors(void) {
+	for (int fd = 3; fd < 65536; fd++)
+		if (fcntl(fd, F_GETFD) >= 0) return escape_achieved("an inherited descriptor");
+	return ESCAPE_NOTHING;
 }
 
-static int attack_setuid_programs(void) {
-	static const char *const programs[] = {
-		"/usr/bin/su", "/usr/bin/mount", "/usr/bin/passwd", "/usr/bin/sudo", "/usr/bin/newgrp"};
-	for (size_t i = 0; i < COUNT_OF(programs); i++) {
+static int read_outside(void) {
+	AUTO_CLOSE int fd = open(escape_outside("secret"), O_RDONLY | O_CLOEXEC);
+	return fd >= 0 ? escape_achieved("read") : ESCAPE_NOTHING;
+}
+
+static int write_outside(void) {
+	AUTO_CLOSE int fd = open(escape_outside("written"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	return fd >= 0 ? escape_achieved("written") : ESCAPE_NOTHING;
+}
+
+static int link_from_outside(void) {
+	return link(escape_outside("secret"), "linked") == 0 ? escape_achieved("linked") : ESCAPE_NOTHING;
+}
+
+// The tree itself holds this one.
+static int follow_link(void) {
+	AUTO_CLOSE int fd = open("way-out", O_RDWR | O_CLOEXEC);
+	return fd >= 0 ? escape_achieved("followed") : ESCAPE_NOTHING;
+}
+
+static int walk_out_by_dots(void) {
+	static const char *const ways[] = {"", "/..", "/../../..", "/proc/self/root/..", "/proc/self/cwd/../../.."};
+	for (size_t i = 0; i < COUNT_OF(ways); i++) {
+		AUTO_FREE char *path = mem_format("%s%s", ways[i], escape_outside("secret"));
+		if (access(path, F_OK) == 0) return escape_achieved(path);
+	}
+	return ESCAPE_NOTHING;
+}
+
+// A folder and a link to the outside change places, again and again; who looks first and opens then is led out.
+static int win_link_race(void) {
+	if (mkdir("race", 0700) != 0 || symlink(escape_outside(""), "race-link") != 0) return ESCAPE_NOTHING;
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (renameat2(AT_FDCWD, "race", AT_FDCWD, "race-link", RENAME_EXCHANGE) == 0)
+			;
+		_exit(0);
+	}
+	int result = ESCAPE_NOTHING;
+	for (int i = 0; i < RACES && result == ESCAPE_NOTHING; i++) {
 		struct stat info;
-		if (stat(programs[i], &info) == 0 && (info.st_mode & S_ISUID) && info.st_uid == 0 && getuid() == 0)
-			return bad("root");
+		if (lstat("race", &info) != 0 || !S_ISDIR(info.st_mode)) continue;
+		if (access("race/secret", F_OK) == 0) result = escape_achieved("led out");
 	}
-	// A setuid program of one's own, too: of nobody else's uid, and without effect.
-	if (chmod("attack", 06755) == 0) {
-		pid_t pid = fork();
-		if (pid == 0) {
-			(void)execl("./attack", "attack", "attack", "show-uid", NULL);
-			_exit(98);
-		}
-		int status;
-		(void)waitpid(pid, &status, 0);
-		if (WEXITSTATUS(status) != 0) return bad("setuid worked");
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	return result;
+}
+
+static int look_around(void) {
+	static const char *const places[] = {"/sys/kernel", "/sys/fs/cgroup", "/proc/kcore", "/var/lib/dpkg/status",
+		"/etc/machine-id", "/boot", "/dev/kmsg", "/dev/mem", "/lost+found"};
+	for (size_t i = 0; i < COUNT_OF(places); i++)
+		if (access(places[i], R_OK) == 0) return escape_achieved(places[i]);
+	return ESCAPE_NOTHING;
+}
+
+static int write_file_of_kernel(const char *path) {
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd >= 0 ? escape_achieved(path) : ESCAPE_NOTHING;
+}
+
+static int write_core_pattern(void) {
+	return write_file_of_kernel("/proc/sys/kernel/core_pattern");
+}
+
+static int write_sysrq(void) {
+	return write_file_of_kernel("/proc/sysrq-trigger");
+}
+
+static int make_disk(void) {
+	return mknod("disk", S_IFBLK | 0600, makedev(8, 0)) == 0 ? escape_achieved("a disk") : ESCAPE_NOTHING;
+}
+
+// Number 0 needs no rights (overlayfs marks removed files with it).
+static int make_node(void) {
+	return mknod("node", S_IFCHR | 0600, 0) == 0 ? escape_achieved("a node") : ESCAPE_NOTHING;
+}
+
+static int show_rights(void) {
+	return geteuid() != getuid() || getegid() != getgid() ? escape_achieved("another's rights") : ESCAPE_NOTHING;
+}
+
+static int run_setuid_program(void) {
+	struct stat own, its;
+	if (escape_is_control() && stat(".", &own) == 0 && stat("attack-setuid", &its) == 0 && own.st_uid == its.st_uid) {
+		errno = EPERM;
+		return escape_refused("a file of another user");
 	}
-	return setuid(0) == 0 || setresuid(0, 0, 0) == 0 || setgid(0) == 0 ? bad("setuid(0)") : 0;
-}
-
-static int attack_show_uid(void) {
-	return getuid() == 1000 && geteuid() == 1000 && getegid() == 1000 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0
-															 : 1;
-}
-
-static int attack_abstract_socket(void) {
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	memcpy(address.sun_path + 1, ABSTRACT_NAME, sizeof(ABSTRACT_NAME) - 1);
-	socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(ABSTRACT_NAME));
-	return connect(fd, (struct sockaddr *)&address, length) == 0 ? bad("an abstract socket of the host") : 0;
-}
-
-static int attack_namespaces(void) {
-	static const unsigned long flags[] = {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC,
-		CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_NEWUSER | CLONE_NEWNS, 0x80 /* CLONE_NEWTIME */};
-	for (size_t i = 0; i < COUNT_OF(flags); i++) {
-		if (syscall(SYS_unshare, flags[i]) == 0) return bad("unshare");
-		// The upper half of the register is nothing to the kernel.
-		if (syscall(SYS_unshare, flags[i] | 0x100000000UL) == 0) return bad("unshare with garbage");
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)execl("./attack-setuid", "attack", "attack", "show-rights", NULL);
+		_exit(ESCAPE_NOTHING);
 	}
-	int fd = open("/proc/1/ns/user", O_RDONLY);
-	return fd >= 0 && setns(fd, 0) == 0 ? bad("setns") : 0;
+	int status;
+	(void)waitpid(pid, &status, 0);
+	return WEXITSTATUS(status) == ESCAPE_ACHIEVED ? escape_achieved("setuid") : ESCAPE_NOTHING;
 }
 
-static int attack_mounts(void) {
-	if (mount("none", "/tmp", "tmpfs", 0, NULL) == 0) return bad("mount");
-	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL) == 0) return bad("remount");
-	if (umount2("/proc", MNT_DETACH) == 0 || umount2("/", MNT_DETACH) == 0) return bad("umount");
-	if (syscall(SYS_pivot_root, "/tmp", "/tmp") == 0 || chroot("/tmp") == 0) return bad("another root");
-	if (mknod("/tmp/disk", S_IFBLK | 0600, 8 << 8) == 0) return bad("a device node");
-	return 0;
+// ---- attacks on what the kernel shares
+
+static int connect_abstract(void) {
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address;
+	socklen_t length = escape_abstract_address(getenv("ESCAPE_OUTSIDE"), &address);
+	return connect(fd, (struct sockaddr *)&address, length) == 0 ? escape_achieved("connected") : ESCAPE_NOTHING;
 }
 
-// TIOCSTI with garbage in the upper half, 32-bit entry points, sockets of families of old trouble.
-static int attack_filter(void) {
-	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
-	if (master >= 0) {
-		errno = 0;
-		if (syscall(SYS_ioctl, master, TIOCSTI, "x") == 0 || errno != EPERM) return bad("TIOCSTI");
-		errno = 0;
-		if (syscall(SYS_ioctl, master, TIOCSTI | 0x100000000UL, "x") == 0 || errno != EPERM)
-			return bad("TIOCSTI with garbage");
-	}
-	if (syscall(SYS_socket, 38 | 0x100000000UL, SOCK_SEQPACKET, 0) >= 0) return bad("AF_ALG with garbage");
-	if (socket(AF_NETLINK, SOCK_RAW, 9 /* audit */) >= 0) return bad("netlink audit");
-#ifdef __x86_64__
-	long result;
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(310L /* unshare */), "b"((long)CLONE_NEWUSER) : "memory");
-	if (result == 0) return bad("unshare by the 32-bit entry");
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(102L /* socketcall */), "b"(1L), "c"(0L) : "memory");
-	if (result >= 0 || result == -EFAULT) return bad("socketcall by the 32-bit entry");
-	if (syscall(SYS_bpf | 0x40000000L, 0, NULL, 0) >= 0) return bad("bpf by the x32 entry");
-#endif
-	return 0;
+// Numbers can be guessed; this one's stands in the tree.
+static int attach_segment(void) {
+	char text[32] = "";
+	AUTO_CLOSE int fd = open("segment", O_RDONLY | O_CLOEXEC);
+	(void)!read(fd, text, sizeof(text) - 1);
+	void *memory = shmat((int)strtol(text, NULL, 10), NULL, SHM_RDONLY);
+	return memory != (void *)-1 ? escape_achieved("another's segment") : ESCAPE_NOTHING;
 }
 
-static int attack_look_around(void) {
-	static const char *const secrets[] = {"/etc/shadow", "/root/.bashrc", "/var/lib/postgresql", "/home/user", "/sys/class",
-		"/proc/kcore", "/proc/1/environ", "/dev/sda", "/dev/vda", "/dev/mem", "/dev/kmsg", "/run/docker.sock",
-		"/var/run/docker.sock"};
-	for (size_t i = 0; i < COUNT_OF(secrets); i++) {
-		int fd = open(secrets[i], O_RDONLY | O_NONBLOCK);
-		char byte;
-		if (fd >= 0 && (read(fd, &byte, 1) == 1 || errno == EISDIR)) return bad(secrets[i]);
-	}
-	// Out of the root by its "..", and by links of /proc.
-	if (access("/../../../etc/shadow", F_OK) == 0 || access("/proc/self/root/../etc/shadow", F_OK) == 0) return bad("..");
-	static const char *const writable[] = {
-		"/x", "/usr/x", "/etc/x", "/dev/x", "/proc/x", "/var/x", "/home/x", "/root/x", "/run/x", "/sys/x"};
-	for (size_t i = 0; i < COUNT_OF(writable); i++)
-		if (open(writable[i], O_CREAT | O_WRONLY, 0600) >= 0) return bad(writable[i]);
-	return open("/proc/sys/kernel/core_pattern", O_WRONLY) >= 0 ? bad("core_pattern") : 0;
+static int leave_something(void) {
+	AUTO_FREE char *path = mem_format("/tmp/left-%s", escape_unique(getenv("ESCAPE_OUTSIDE")));
+	int memory = shm_open(path + strlen("/tmp"), O_CREAT | O_EXCL | O_RDWR, 0600);
+	int file = open(path, O_CREAT | O_EXCL | O_RDWR, 0600);
+	return memory < 0 || file < 0 ? escape_achieved("of an earlier job") : ESCAPE_NOTHING;
 }
 
-static int attack_leave_ipc(void) {
-	int id = shmget(0x7ab, 4096, IPC_CREAT | IPC_EXCL | 0666);
-	int fd = shm_open("/left", O_CREAT | O_EXCL | O_RDWR, 0666);
-	int file = open("/tmp/left", O_CREAT | O_EXCL | O_RDWR, 0666);
-	if (fd < 0 || file < 0) return bad("shared memory or a file of an earlier job");
-	return id < 0 && errno == EEXIST ? bad("a segment of an earlier job") : 0;
-}
+static const char root_only[] = "the kernel asks for root";
 
-static const struct attack attacks[] = {
-	{"descriptors", attack_descriptors},
-	{"init-process", attack_init_process},
-	{"hinder-init", attack_hinder_init},
-	{"kill-all", attack_kill_all},
-	{"setuid-programs", attack_setuid_programs},
-	{"show-uid", attack_show_uid},
-	{"abstract-socket", attack_abstract_socket},
-	{"namespaces", attack_namespaces},
-	{"mounts", attack_mounts},
-	{"filter", attack_filter},
-	{"look-around", attack_look_around},
-	{"leave-ipc", attack_leave_ipc},
+static const struct escape escapes[] = {
+	{.name = "the_supervisor's_memory_cannot_be_read", .fn = read_memory, .weakest = SANDBOX_NONE},
+	{.name = "the_supervisor's_memory_cannot_be_opened_for_writing",
+		.fn = open_memory_for_writing,
+		.weakest = SANDBOX_NONE},
+	{.name = "the_supervisor's_environment_descriptors_and_folders_cannot_be_read",
+		.fn = look_into_supervisor,
+		.weakest = SANDBOX_NONE},
+	{.name = "the_supervisor_cannot_be_traced", .fn = trace, .weakest = SANDBOX_NONE},
+	{.name = "the_supervisor_cannot_be_read_by_process_vm_readv", .fn = read_by_call, .weakest = SANDBOX_NONE},
+	{.name = "no_descriptor_can_be_taken_from_the_supervisor", .fn = take_descriptor, .weakest = SANDBOX_NONE},
+	{.name = "the_supervisor_cannot_be_killed", .fn = kill_supervisor, .weakest = SANDBOX_REDUCED},
+	{.name = "kill_minus_one_does_not_reach_the_supervisor", .fn = kill_all, .weakest = SANDBOX_REDUCED, .own_user = true},
+	{.name = "no_other's_process_can_be_seen", .fn = see_others, .weakest = SANDBOX_REDUCED},
+	{.name = "no_descriptor_of_the_box_or_the_worker_reaches_the_job", .fn = use_descriptors, .weakest = SANDBOX_NONE},
+	{.name = "no_file_outside_can_be_read", .fn = read_outside, .weakest = SANDBOX_REDUCED},
+	{.name = "no_file_outside_can_be_written", .fn = write_outside, .weakest = SANDBOX_REDUCED},
+	{.name = "no_file_outside_can_be_hard_linked", .fn = link_from_outside, .weakest = SANDBOX_REDUCED},
+	{.name = "a_link_of_the_tree_leads_nowhere", .fn = follow_link, .weakest = SANDBOX_REDUCED},
+	{.name = "no_way_leads_out_by_dots", .fn = walk_out_by_dots, .weakest = SANDBOX_REDUCED},
+	{.name = "no_race_of_links_leads_out", .fn = win_link_race, .weakest = SANDBOX_REDUCED},
+	{.name = "nothing_of_the_host's_own_is_to_be_seen", .fn = look_around, .weakest = SANDBOX_REDUCED},
+	{.name = "core_pattern_cannot_be_written",
+		.fn = write_core_pattern,
+		.weakest = SANDBOX_REDUCED,
+		.no_control = root_only},
+	{.name = "sysrq_cannot_be_triggered", .fn = write_sysrq, .weakest = SANDBOX_REDUCED, .no_control = root_only},
+	{.name = "no_disk's_node_can_be_made", .fn = make_disk, .weakest = SANDBOX_REDUCED, .no_control = root_only},
+	{.name = "no_device_node_of_any_kind_can_be_made", .fn = make_node, .weakest = SANDBOX_REDUCED, .by_landlock = true},
+	{.name = "a_setuid_program_gives_nothing", .fn = run_setuid_program, .weakest = SANDBOX_NONE},
+	{.name = "abstract_sockets_of_the_host_are_out_of_reach", .fn = connect_abstract, .weakest = SANDBOX_REDUCED},
+	{.name = "shared_memory_of_the_host_is_out_of_reach", .fn = attach_segment, .weakest = SANDBOX_REDUCED},
+};
+
+// Attacks of the tests below.
+static const struct escape helpers[] = {
+	{.name = "show-rights", .fn = show_rights},
+	{.name = "leave-something", .fn = leave_something},
+	{.name = HINDER, .fn = hinder_supervisor},
 };
 
 // ---- tests
 
-static int setup(void **state) {
-	(void)state;
-	rig_open(&rig, SANDBOX_NONE);
-	host_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	memcpy(address.sun_path + 1, ABSTRACT_NAME, sizeof(ABSTRACT_NAME) - 1);
-	socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(ABSTRACT_NAME));
-	return bind(host_socket, (struct sockaddr *)&address, length) != 0 || listen(host_socket, 1) != 0;
-}
-
-static int teardown(void **state) {
-	(void)state;
-	close(host_socket);
-	rig_close(&rig);
-	return 0;
-}
-
-static void no_descriptor_of_the_box_or_the_worker_reaches_the_job(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	rig_attack_fails(&rig, "descriptors");
-}
-
-static void pid_1_of_the_box_cannot_be_read_traced_or_killed(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_FULL);
-	rig_attack_fails(&rig, "init-process");
+static void restore_level(void) {
+	rig_force(&suite.rig, suite.best);
 }
 
 static void a_job_that_hinders_pid_1_is_killed_all_the_same(void **state) {
 	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	static const char *const argv[] = {"./attack", "attack", "hinder-init", NULL};
+	restore_level();
+	rig_require(&suite.rig, SANDBOX_REDUCED);
+	static const char *const argv[] = {"./attack", "attack", HINDER, NULL};
 	AUTO_RESULT struct rig_result result;
-	rig_run_job(&rig, &(struct rig_job){.argv = argv, .terminate_ms = 200, .kill_ms = 300}, &result);
+	rig_run_job(&suite.rig, &(struct rig_job){.argv = argv, .terminate_ms = 200, .kill_ms = 300}, &result);
 	assert_true(result.report.ran);
 	assert_int_equal(result.report.signal, SIGKILL);
 	// Sooner where pid 1 itself died of it.
 	assert_in_range(result.took_us, 0, 5000000);
-	assert_int_equal(rig_count_processes("hinder-init"), 0);
-}
-
-static void kill_minus_one_reaches_nobody_else(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	AUTO_RESULT struct rig_result result;
-	rig_attack(&rig, "kill-all", &result);
-	assert_int_equal(result.report.exit_code, 0);
-	assert_string_equal(result.out, "alone\n");
-}
-
-static void setuid_programs_give_nothing(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	rig_attack_fails(&rig, "setuid-programs");
-}
-
-static void abstract_sockets_of_the_host_are_out_of_reach(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	rig_attack_fails(&rig, "abstract-socket");
-}
-
-static void no_namespace_can_be_made_or_entered(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	rig_attack_fails(&rig, "namespaces");
-}
-
-static void nothing_can_be_mounted_and_no_device_made(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	rig_attack_fails(&rig, "mounts");
-}
-
-static void the_filter_holds_at_every_entry(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	rig_attack_fails(&rig, "filter");
-}
-
-static void nothing_of_the_host_is_to_be_found_or_written(void **state) {
-	(void)state;
-	rig_require(&rig, SANDBOX_FULL);
-	rig_attack_fails(&rig, "look-around");
+	assert_int_equal(rig_count_processes(HINDER), 0);
 }
 
 static void what_a_job_leaves_behind_is_not_there_for_the_next(void **state) {
 	(void)state;
-	rig_require(&rig, SANDBOX_REDUCED);
-	rig_attack_fails(&rig, "leave-ipc");
-	rig_attack_fails(&rig, "leave-ipc");
+	restore_level();
+	rig_require(&suite.rig, SANDBOX_REDUCED);
+	char text[256];
+	AUTO_FREE char *left = mem_format("/tmp/left-%s", escape_unique(suite.outside));
+	int first = escape_outside_of_any_box("leave-something", text, sizeof(text));
+	int second = escape_outside_of_any_box("leave-something", text, sizeof(text));
+	(void)shm_unlink(left + strlen("/tmp"));
+	(void)unlink(left);
+	assert_int_equal(first, ESCAPE_NOTHING);
+	assert_int_equal(second, ESCAPE_ACHIEVED);
+	const struct escape leave = {.name = "leave-something"};
+	escape_try(&leave, suite.best);
+	escape_try(&leave, suite.best);
 }
 
 static void a_daemon_that_ignores_every_signal_dies_with_its_job(void **state) {
 	(void)state;
+	restore_level();
 	AUTO_RESULT struct rig_result result;
-	rig_shell(&rig,
+	rig_shell(&suite.rig,
 		"(trap '' TERM HUP INT; setsid sh -c 'setsid sleep 98761 >/dev/null 2>&1 &' ) & setsid nohup sleep 98761 >/dev/null 2>&1 & sleep 0.1; "
 		"echo bye",
 		&result);
@@ -311,22 +345,24 @@ static void a_daemon_that_ignores_every_signal_dies_with_its_job(void **state) {
 
 static void two_jobs_at_a_time_see_nothing_of_each_other(void **state) {
 	(void)state;
-	rig_require(&rig, SANDBOX_FULL);
+	restore_level();
+	rig_require(&suite.rig, SANDBOX_FULL);
 	static const char *const argv[] = {
 		"/bin/sh", "-c", "echo mine >/tmp/shared; sleep 0.5; ls /proc >/tmp/seen; grep -c '^[0-9]' /tmp/seen", NULL};
 	static const char *const env[] = {NULL};
-	struct rig_result first = {.loop = rig.loop, .out = mem_zalloc(RIG_KEEP + 1), .err = mem_zalloc(RIG_KEEP + 1)};
+	struct rig_result first = {.loop = suite.rig.loop, .out = mem_zalloc(RIG_KEEP + 1), .err = mem_zalloc(RIG_KEEP + 1)};
 	const struct sandbox_job job = {.slot = 1,
-		.tree = rig.tree,
+		.tree = suite.rig.tree,
 		.argv = (char *const *)(uintptr_t)argv,
 		.env = (char *const *)(uintptr_t)env,
 		.limits = rig_limits()};
 	const struct sandbox_handlers handlers = {.output = rig_output, .done = rig_done, .arg = &first};
-	assert_int_equal(sandbox_start(rig.sandbox, &job, &handlers, &first.run, NULL), 0);
+	assert_int_equal(sandbox_start(suite.rig.sandbox, &job, &handlers, &first.run, NULL), 0);
 	AUTO_RESULT struct rig_result second;
-	rig_shell(&rig, "sleep 0.2; cat /tmp/shared; kill -9 -1; ls /proc >/tmp/seen; grep -c '^[0-9]' /tmp/seen", &second);
+	rig_shell(
+		&suite.rig, "sleep 0.2; cat /tmp/shared; kill -9 -1; ls /proc >/tmp/seen; grep -c '^[0-9]' /tmp/seen", &second);
 	assert_non_null(strstr(second.err, "No such file"));
-	while (!first.done) loop_run(rig.loop);
+	while (!first.done) loop_run(suite.rig.loop);
 	// pid 1, the shell and ls
 	assert_string_equal(first.out, "3\n");
 	assert_string_equal(second.out, "3\n");
@@ -385,22 +421,19 @@ static void a_box_dies_with_its_worker_and_the_next_worker_cleans_up(void **stat
 }
 
 int main(int argc, char **argv) {
-	if (argc > 2 && strcmp(argv[1], "attack") == 0) return rig_main_attack(attacks, COUNT_OF(attacks), argv[2]);
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_descriptor_of_the_box_or_the_worker_reaches_the_job),
-		cmocka_unit_test(pid_1_of_the_box_cannot_be_read_traced_or_killed),
+	if (argc > 2 && strcmp(argv[1], "attack") == 0) {
+		int code = escape_main(escapes, COUNT_OF(escapes), argv[2]);
+		return code == 99 ? escape_main(helpers, COUNT_OF(helpers), argv[2]) : code;
+	}
+	const struct CMUnitTest others[] = {
 		cmocka_unit_test(a_job_that_hinders_pid_1_is_killed_all_the_same),
-		cmocka_unit_test(kill_minus_one_reaches_nobody_else),
-		cmocka_unit_test(setuid_programs_give_nothing),
-		cmocka_unit_test(abstract_sockets_of_the_host_are_out_of_reach),
-		cmocka_unit_test(no_namespace_can_be_made_or_entered),
-		cmocka_unit_test(nothing_can_be_mounted_and_no_device_made),
-		cmocka_unit_test(the_filter_holds_at_every_entry),
-		cmocka_unit_test(nothing_of_the_host_is_to_be_found_or_written),
 		cmocka_unit_test(what_a_job_leaves_behind_is_not_there_for_the_next),
 		cmocka_unit_test(a_daemon_that_ignores_every_signal_dies_with_its_job),
 		cmocka_unit_test(two_jobs_at_a_time_see_nothing_of_each_other),
 		cmocka_unit_test(a_box_dies_with_its_worker_and_the_next_worker_cleans_up),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	struct CMUnitTest tests[COUNT_OF(escapes) + COUNT_OF(others)];
+	escape_tests(escapes, COUNT_OF(escapes), tests);
+	memcpy(tests + COUNT_OF(escapes), others, sizeof(others));
+	return cmocka_run_group_tests_name("what succeeds outside and fails in the box", tests, escape_setup, escape_teardown);
 }

@@ -16,25 +16,10 @@ static int teardown(void **state) {
 	return 0;
 }
 
-static void throw_spares_away(void) {
-	for (int i = 0; i < rig.sandbox->slot_count; i++) {
-		struct sandbox_slot *slot = &rig.sandbox->slots[i];
-		if (slot->spare) cell_leave(slot->spare);
-		slot->spare = NULL;
-	}
-}
-
-// As if the probe had found no better one.
-static void force(enum sandbox_level level) {
-	throw_spares_away();
-	rig.sandbox->maker.level = level;
-	rig.sandbox->maker.uid_counts = level == SANDBOX_NONE && rig.sandbox->maker.uid_base == (uid_t)-1;
-}
-
 static void expect_probe(enum sandbox_level level) {
 	struct error error = {0};
 	if (sandbox_level(rig.sandbox) > level) skip();
-	force(level);
+	rig_force(&rig, level);
 	if (probe_box(&rig.sandbox->maker, rig.dir, &error) != 0) fail_msg("%s", error_text(&error));
 }
 
@@ -61,7 +46,7 @@ static void a_job_at_level_none_runs_in_a_copy_that_is_removed(void **state) {
 
 static void a_daemon_at_level_none_dies_with_its_job(void **state) {
 	(void)state;
-	force(SANDBOX_NONE);
+	rig_force(&rig, SANDBOX_NONE);
 	AUTO_RESULT struct rig_result result;
 	rig_shell(&rig, "(trap '' TERM; setsid sh -c 'setsid sleep 98763 >/dev/null 2>&1 &') & sleep 0.1; echo bye", &result);
 	assert_string_equal(result.out, "bye\n");
@@ -70,7 +55,7 @@ static void a_daemon_at_level_none_dies_with_its_job(void **state) {
 
 static void terminate_and_kill_work_at_level_none(void **state) {
 	(void)state;
-	force(SANDBOX_NONE);
+	rig_force(&rig, SANDBOX_NONE);
 	static const char *const polite[] = {
 		"/bin/sh", "-c", "trap 'echo bye; exit 6' TERM; while :; do sleep 0.02; done", NULL};
 	static const char *const rude[] = {"/bin/sh", "-c", "trap '' TERM; setsid sleep 98764 & sleep 98764", NULL};
@@ -85,7 +70,7 @@ static void terminate_and_kill_work_at_level_none(void **state) {
 
 static void a_stopped_reaper_at_level_none_does_not_save_the_job(void **state) {
 	(void)state;
-	force(SANDBOX_NONE);
+	rig_force(&rig, SANDBOX_NONE);
 	static const char *const argv[] = {"/bin/sh", "-c", "kill -STOP $PPID; sleep 98765", NULL};
 	AUTO_RESULT struct rig_result result;
 	rig_run_job(&rig, &(struct rig_job){.argv = argv, .kill_ms = 200}, &result);
@@ -95,7 +80,7 @@ static void a_stopped_reaper_at_level_none_does_not_save_the_job(void **state) {
 
 static void a_level_weaker_than_wanted_refuses_jobs(void **state) {
 	(void)state;
-	force(SANDBOX_REDUCED);
+	rig_force(&rig, SANDBOX_REDUCED);
 	rig.sandbox->weakest = SANDBOX_FULL;
 	static const char *const argv[] = {"/bin/true", NULL};
 	static const char *const env[] = {NULL};
@@ -126,8 +111,8 @@ static void what_is_missing_comes_with_its_remedy(void **state) {
 
 static void a_box_that_cannot_be_made_says_why_and_is_nobodys_fault_but_ours(void **state) {
 	(void)state;
-	if (sandbox_level(rig.sandbox) > SANDBOX_REDUCED) force(SANDBOX_FULL);
-	throw_spares_away();
+	if (sandbox_level(rig.sandbox) > SANDBOX_REDUCED) rig_force(&rig, SANDBOX_FULL);
+	rig_throw_spares_away(&rig);
 	AUTO_FREE char *bwrap = rig.sandbox->maker.bwrap;
 	if (!bwrap) skip();
 	rig.sandbox->maker.level = SANDBOX_FULL;

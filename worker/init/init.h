@@ -25,6 +25,11 @@ struct command {
 };
 int supervise(const struct command *command);
 
+// ---- landlock.c
+int landlock_version(void); // -1: errno says why there is none
+int landlock_make(int version, int *ruleset) MUST_USE;
+int landlock_enforce(int ruleset) MUST_USE; // for good, for this process and all that it starts from now on
+
 // ---- interpreter.c
 #define INTERPRETER_NAME 512
 // Whether the program, a path, is a script that asks for an interpreter that is not there; then name says which.

@@ -146,6 +146,18 @@ static void probe_files(const struct wanted *wanted) {
 	if (fd >= 0) close(fd);
 }
 
+// What nothing but Landlock refuses: a character device of number 0, which anybody may make (overlayfs's mark for a removed file).
+static void probe_wall(void) {
+	if (landlock_version() < LANDLOCK_LEAST) return;
+	bool made = mknod("/tmp/node", S_IFCHR | 0600, 0) == 0;
+	expect(!made && errno == EACCES, "landlock: a device node could be made");
+	if (made) (void)unlink("/tmp/node");
+	expect(mkdir("/tmp/from", 0700) == 0 && mkdir("/tmp/from/moved", 0700) == 0 &&
+			rename("/tmp/from/moved", "/tmp/moved") == 0,
+		"landlock: nothing can be moved between folders");
+	(void)!(rmdir("/tmp/moved") == 0 && rmdir("/tmp/from") == 0);
+}
+
 static void probe_descriptors(void) {
 	int open_ones = 0;
 	for (int fd = 3; fd < 1024; fd++) open_ones += fcntl(fd, F_GETFD) >= 0;
@@ -252,6 +264,7 @@ int probe_main(int argc, char **argv) {
 	probe_calls();
 	if (wanted.boxed) {
 		probe_files(&wanted);
+		probe_wall();
 		probe_processes(&wanted);
 		probe_network();
 		probe_space(&wanted);

@@ -21,6 +21,7 @@ struct run {
 	bool bare;
 	const char *root; // of the writable layer: SPEC_BOX, or a folder of the worker's
 	int root_fd, repo_fd;
+	int wall; // Landlock ruleset; -1: none
 	struct spec spec;
 	struct command command;
 };
@@ -77,6 +78,15 @@ static void make_places(struct run *run) {
 	}
 	run->repo_fd = open_folder(run->root_fd, "repo");
 	if (run->repo_fd < 0) give_up("init: the job's folder", errno, false);
+}
+
+// A kernel without Landlock, or with one that is too old, leaves the box with its first wall; the worker shows it. Where it is
+// there, a box without it is none.
+static void make_wall(struct run *run) {
+	int version = run->bare ? 0 : landlock_version();
+	int number = version < 0 ? errno : 0;
+	if (version >= LANDLOCK_LEAST && landlock_make(version, &run->wall) != 0) give_up("init: Landlock", errno, false);
+	say("{\"event\":\"ready\",\"landlock\":%d,\"errno\":%d}", version < 0 ? 0 : version, number);
 }
 
 // ---- the job
@@ -189,12 +199,16 @@ static void prepare(struct run *run) {
 	limit(RLIMIT_FSIZE, run->spec.file_bytes);
 	limit(RLIMIT_NOFILE, run->spec.open_files);
 	limit(RLIMIT_NPROC, run->spec.processes);
+	// Not before the copy, which reads what is outside.
+	if (run->wall < 0) return;
+	if (landlock_enforce(run->wall) != 0) give_up("init: Landlock", errno, false);
+	close(run->wall);
 }
 
 int run_main(int argc, char **argv) {
-	struct run run = {.root = SPEC_BOX};
+	struct run run = {.root = SPEC_BOX, .wall = -1};
 	if (argc == 2 && strcmp(argv[0], "bare") == 0)
-		run = (struct run){.root = argv[1], .bare = true};
+		run = (struct run){.root = argv[1], .bare = true, .wall = -1};
 	else if (argc != 1 || strcmp(argv[0], "box") != 0)
 		return 64;
 	say_open(SPEC_FD_SOCKET);
@@ -205,7 +219,7 @@ int run_main(int argc, char **argv) {
 		load_filter();
 	}
 	make_places(&run);
-	say("{\"event\":\"ready\"}");
+	make_wall(&run);
 	prepare(&run);
 	run.command.bare = run.bare;
 	run.command.root_fd = run.root_fd;

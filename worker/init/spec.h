@@ -4,7 +4,8 @@
 // memfd with the specification and a descriptor of the tree's folder), and later perhaps a 'T' (SIGTERM to all of the job) or
 // a 'K' (SIGKILL). The end of the stream means that the worker is gone: the box ends. The box sends lines of JSON:
 //
-//   {"event":"ready"}                                      the box is made and waits for its job
+//   {"event":"ready","landlock":n,"errno":n}               the box is made and waits for its job; landlock: the kernel's version, 0:
+//                                                          none (errno: why not)
 //   {"event":"copied","files":n,"bytes":n,"skipped":n}     the tree stands in the writable layer
 //   {"event":"started","at_us":n}                          the command was executed
 //   {"event":"refused","errno":n,"what":"npm"}             the command could not be executed: the job's own fault
@@ -25,6 +26,9 @@
 #define SPEC_MAGIC     0x54524231U // "TRB1"
 #define SPEC_BYTES_MAX (8 << 20)
 #define SPEC_LINE_MAX  4096
+
+// The first version of Landlock that lets files be moved between folders; older ones are not used.
+#define LANDLOCK_LEAST 2
 
 // The writable file system of the box, and the places in it.
 #define SPEC_BOX  "/trabajo"

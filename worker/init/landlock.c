@@ -1,0 +1,96 @@
+// The second wall around the job's files: even where the mounts did not hold (a read-only mount that is none, a descriptor or a
+// path that leads out of the box), the job may write only below its own places, and read and execute only what hangs below the
+// box's root. Landlock's rules stick to inodes, not to paths: what is reached from outside of the root has none.
+//
+// Raw system calls, and numbers of our own: the C library has no wrappers, and Debian 12's header knows version 2 only. See
+// landlock(7) and Documentation/userspace-api/landlock.rst.
+#include "worker/init/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+// The same on every architecture (asm-generic/unistd.h).
+#define CALL_CREATE_RULESET 444
+#define CALL_ADD_RULE       445
+#define CALL_RESTRICT_SELF  446
+
+#define CREATE_VERSION    (1U << 0)
+#define RULE_PATH_BENEATH 1
+#define EXECUTE           (1ULL << 0)
+#define WRITE_FILE        (1ULL << 1)
+#define READ_FILE         (1ULL << 2)
+#define READ_DIR          (1ULL << 3)
+#define REMOVE_DIR        (1ULL << 4)
+#define REMOVE_FILE       (1ULL << 5)
+#define MAKE_CHAR         (1ULL << 6)
+#define MAKE_DIR          (1ULL << 7)
+#define MAKE_REG          (1ULL << 8)
+#define MAKE_SOCK         (1ULL << 9)
+#define MAKE_FIFO         (1ULL << 10)
+#define MAKE_BLOCK        (1ULL << 11)
+#define MAKE_SYM          (1ULL << 12)
+#define REFER             (1ULL << 13) // version 2
+#define TRUNCATE          (1ULL << 14) // version 3
+#define IOCTL_DEV         (1ULL << 15) // version 5
+#define SCOPE_ABSTRACT    (1ULL << 0)  // version 6
+#define SCOPE_SIGNAL      (1ULL << 1)  // version 6
+
+#define SEE (EXECUTE | READ_FILE | READ_DIR)
+#define WRITE                                                                                                                  \
+	(WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM | REFER | TRUNCATE)
+#define NODES (MAKE_CHAR | MAKE_BLOCK) // nowhere
+
+struct ruleset {
+	uint64_t fs, net, scopes;
+};
+
+struct beneath {
+	uint64_t allowed;
+	int32_t parent;
+} __attribute__((packed));
+
+static const struct {
+	const char *path;
+	uint64_t allowed;
+} places[] = {
+	{"/", SEE},
+	{"/dev", WRITE_FILE | TRUNCATE | IOCTL_DEV}, // null, zero, terminals of its own
+	{"/dev/shm", WRITE},
+	{SPEC_BOX, WRITE},
+};
+
+static uint64_t known(int version) {
+	uint64_t all = SEE | WRITE | NODES | IOCTL_DEV;
+	if (version < 3) all &= ~TRUNCATE;
+	if (version < 5) all &= ~IOCTL_DEV;
+	return all;
+}
+
+static int add_place(int ruleset, const char *path, uint64_t allowed) {
+	AUTO_CLOSE int parent = open(path, O_PATH | O_CLOEXEC);
+	if (parent < 0) return -1;
+	const struct beneath rule = {.allowed = allowed, .parent = parent};
+	return syscall(CALL_ADD_RULE, ruleset, RULE_PATH_BENEATH, &rule, 0U) == 0 ? 0 : -1;
+}
+
+int landlock_version(void) {
+	long version = syscall(CALL_CREATE_RULESET, NULL, (size_t)0, CREATE_VERSION);
+	return version > INT16_MAX ? INT16_MAX : (int)version;
+}
+
+int landlock_make(int version, int *ruleset) {
+	const uint64_t all = known(version);
+	const struct ruleset wanted = {.fs = all, .scopes = version < 6 ? 0 : SCOPE_ABSTRACT | SCOPE_SIGNAL};
+	// What an older kernel does not know of the structure is zero, which it takes.
+	AUTO_CLOSE int made = (int)syscall(CALL_CREATE_RULESET, &wanted, sizeof(wanted), 0U);
+	if (made < 0) return -1;
+	for (size_t i = 0; i < COUNT_OF(places); i++)
+		if (add_place(made, places[i].path, places[i].allowed & all) != 0) return -1;
+	*ruleset = steal_fd(&made);
+	return 0;
+}
+
+int landlock_enforce(int ruleset) {
+	return syscall(CALL_RESTRICT_SELF, ruleset, 0U) == 0 ? 0 : -1;
+}
