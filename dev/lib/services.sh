@@ -99,8 +99,10 @@ run_kafka() {
 }
 kafka_config() { # LOG_DIR
     cat "$root/dev/conf/kafka.properties"
-    echo "listeners=PLAINTEXT://127.0.0.1:$(port kafka),CONTROLLER://127.0.0.1:$(port kafka-controller)"
-    echo "advertised.listeners=PLAINTEXT://127.0.0.1:$(port kafka)"
+    # STACK_KAFKA_PROXIED=LISTEN:ADVERTISED: one more listener, for clients that come through a proxy
+    local proxied=${STACK_KAFKA_PROXIED:-}
+    echo "listeners=PLAINTEXT://127.0.0.1:$(port kafka),CONTROLLER://127.0.0.1:$(port kafka-controller)${proxied:+,PROXIED://127.0.0.1:${proxied%:*}}"
+    echo "advertised.listeners=PLAINTEXT://127.0.0.1:$(port kafka)${proxied:+,PROXIED://127.0.0.1:${proxied#*:}}"
     echo "controller.quorum.voters=1@127.0.0.1:$(port kafka-controller)"
     echo "log.dirs=$1"
 }

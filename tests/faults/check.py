@@ -1,0 +1,234 @@
+"""What must hold after a run, whatever happened in it. Pure: facts in (gather.Facts), a list of violations out."""
+
+from gather import FINAL, trace
+
+# From a worker's return until its jobs that were taken over are gone: a heartbeat, and what a busy machine adds to it.
+HEARTBEATS = 1 / 3
+BUSY_S = 4
+CLOCK_S = 0.5  # between a moment in a trace and the commit that the same moment is compared with
+
+
+def lost(attempt):
+    return attempt.code == "lost"
+
+
+def attempts_of(facts, key):
+    return facts.attempts.get(key, {})
+
+
+def replayed(facts, key):
+    """Whether a replay took effect, or may have."""
+    return any(answer in ("queued", None) for answer in facts.asked[key].replays) if key in facts.asked else False
+
+
+def accepted_jobs_end(facts):
+    for key, asked in facts.asked.items():
+        job = facts.jobs.get(key)
+        if job is None:
+            yield f"{key}: was accepted ({asked.kind}, number {asked.number}) and is not in the ledger"
+        elif job[1] not in FINAL:
+            yield f"{key}: was accepted ({asked.kind}, number {asked.number}) and is {job[1]}"
+
+
+def records_become_jobs(facts):
+    intake = {key for key in facts.intake if key}
+    for key in intake:
+        if key not in facts.jobs:
+            yield f"{key}: has a record in trabajos and is not in the ledger"
+        elif facts.jobs[key][1] not in FINAL:
+            yield f"{key}: has a record in trabajos and is {facts.jobs[key][1]}"
+    for key in {key for key, asked in facts.asked.items() if asked.recorded} - intake:
+        yield f"{key}: was accepted and has no record in trabajos"
+
+
+def nothing_comes_from_nowhere(facts):
+    known = set(facts.asked) | facts.possible | {key for key in facts.intake if key}
+    for key in set(facts.jobs) - known:
+        yield f"{key}: is in the ledger ({facts.jobs[key]}), and nobody asked for it"
+    for number, key, other in facts.differing:
+        yield f"{key}: one idempotency key gave {other} too (number {number})"
+
+
+def results_are_visible_once(facts):
+    seen = {}
+    for usuario, key, status in facts.resultados:
+        seen.setdefault(key, []).append((usuario, status))
+    for key, (usuario, status, *_) in facts.jobs.items():
+        rows = seen.get(key, [])
+        wanted = [(usuario, status)] if status in FINAL else []
+        if rows != wanted:
+            yield f"{key}: is {status} of {usuario}, and resultados has {rows}"
+    for key in set(seen) - set(facts.jobs):
+        yield f"{key}: is in resultados, and not in the ledger"
+
+
+def results_have_their_record(facts):
+    highest = {}
+    for key, value in facts.records:
+        if key not in highest or value["attempt"] >= highest[key]["attempt"]:
+            highest[key] = value
+    for key, (_, status, attempt, code) in facts.jobs.items():
+        if status not in FINAL:
+            continue
+        value = highest.get(key)
+        if value is None:
+            yield f"{key}: is {status}, and resultados, the topic, has no record of it"
+        elif (value["code"], value["attempt"], value["outcome"]["code"]) != (status, attempt, code):
+            yield (f"{key}: is {status} ({code}) by attempt {attempt}, and its newest record says {value['code']}"
+                   f" ({value['outcome']['code']}) by attempt {value['attempt']}")
+
+
+def records_are_of_results(facts):
+    """Each record is one of an attempt that was visible at some time; never of a fenced or retried one."""
+    for key, value in facts.records:
+        number = value["attempt"]
+        if key not in facts.jobs:
+            yield f"{key}: has a record in resultados and is not in the ledger"
+            continue
+        if not isinstance(value.get("timeJobPosted"), int) or not isinstance(value.get("timeExecution"), int):
+            yield f"{key}: its record lacks a number: {value}"
+        attempt = attempts_of(facts, key).get(number)
+        if attempt is None:
+            unrun = value["code"] == "Cancelled" or (value["code"] == "Failed" and number == 0)
+            if not unrun:
+                yield f"{key}: a record says {value['code']} by attempt {number}, which nobody made"
+        elif attempt.code != value["outcome"]["code"] and not (lost(attempt) and value["code"] == "Cancelled"):
+            yield f"{key}: a record of attempt {number} says {value['outcome']['code']}, but the attempt ended with {attempt.code}"
+        if number < facts.jobs[key][2] and not replayed(facts, key):
+            yield f"{key}: a record of attempt {number}, though {facts.jobs[key][2]} is the one that counts"
+
+
+FINAL_CODES = ("ok", "no_plan", "not_found", "denied", "cancelled")
+
+
+def attempts_have_a_reason(facts):
+    """An attempt follows another one only where that was lost, may be retried, or was replayed."""
+    for key, (_, status, last, _) in facts.jobs.items():
+        attempts = attempts_of(facts, key)
+        if attempts and max(attempts) > last:
+            yield f"{key}: has attempt {max(attempts)}, but its fence is {last}"
+        if replayed(facts, key):
+            continue
+        for number in range(1, last + 1):
+            if number not in attempts:
+                if not (number == last and status == "Cancelled"):
+                    yield f"{key}: attempt {number} of {last} is missing from the history"
+            elif number < last and attempts[number].code in FINAL_CODES:
+                yield f"{key}: attempt {number} ended with {attempts[number].code}, and yet there is attempt {number + 1}"
+        own = sum(1 for attempt in attempts.values() if attempt.code == "exit")
+        if key in facts.asked and own > facts.asked[key].retries + 1:
+            yield f"{key}: failed {own} times by itself, but only {facts.asked[key].retries} retries were asked for"
+
+
+def outcomes_are_those_of_the_kind(facts):
+    for key, asked in facts.asked.items():
+        if key not in facts.jobs or facts.jobs[key][1] not in FINAL:
+            continue
+        _, status, _, code = facts.jobs[key]
+        cancelled = any(answer in ("requested", "done", None) for answer in asked.cancels) or (asked.group and asked.group[3])
+        if "done" in asked.cancels and not replayed(facts, key) and status != "Cancelled":
+            yield f"{key}: its cancel was done, and it ended {status} ({code})"
+        wanted = [("Failed", "exit")] if asked.kind == "broken" else [("Finished", "ok")]
+        if cancelled:
+            wanted.append(("Cancelled", "cancelled"))
+        if (status, code) in wanted:
+            continue
+        # the budget of platform faults may be used up
+        if status == "Failed" and code in ("lost", "fetch", "sandbox", "disk") and key in facts.dead:
+            continue
+        yield f"{key}: a job of kind {asked.kind} ended {status} ({code})"
+    for key in facts.dead:
+        if key not in facts.jobs or facts.jobs[key][1] != "Failed":
+            yield f"{key}: is among the dead letters and is {facts.jobs.get(key, ('', 'unknown'))[1]}"
+
+
+def traces_are_whole(facts):
+    for key, (_, status, last, code) in facts.jobs.items():
+        if key not in facts.asked:
+            continue
+        lines = trace(facts.logs.get((key, last), ""))
+        if (status, code) in (("Finished", "ok"), ("Failed", "exit")) and [line[0] for line in lines] != ["start", "end"]:
+            yield f"{key}: attempt {last} ended with {code}, and its log is {facts.logs.get((key, last))!r}"
+    for (key, number), text in facts.logs.items():
+        for what, own_key, own_number, _ in trace(text):
+            if (own_key, own_number) != (key, number):
+                yield f"{key}: in the log of attempt {number} stands {what} of {own_key}, attempt {own_number}"
+
+
+def fenced_attempts_have_no_effect(facts):
+    for key, attempts in facts.attempts.items():
+        for number, attempt in attempts.items():
+            if attempt.finished is None:
+                continue
+            if lost(attempt) and attempt.detail:
+                yield f"{key}: attempt {number} was lost, and its worker has written to it nevertheless"
+            for what, _, _, moment in trace(facts.logs.get((key, number), "")):
+                if moment > attempt.finished + CLOCK_S:
+                    yield (f"{key}: attempt {number} was over at {attempt.finished:.3f} ({attempt.code}), and its log has {what}"
+                           f" of {moment - attempt.finished:.3f} s later")
+
+
+def overlaps(facts):
+    """How many attempts had processes when they had been taken over already."""
+    known = [(attempts_of(facts, key).get(number), last) for (key, number), (_, last) in facts.intervals.items()]
+    return sum(1 for attempt, last in known if attempt and attempt.finished and lost(attempt) and last > attempt.finished)
+
+
+def overlaps_end(facts):
+    """An attempt that was taken over has no processes any more soon after its worker has come back."""
+    bound = facts.lease_s * HEARTBEATS + BUSY_S
+    for (key, number), (_, last) in facts.intervals.items():
+        attempt = attempts_of(facts, key).get(number)
+        if attempt is None or attempt.finished is None or last <= attempt.finished + bound:
+            continue
+        member = facts.members.get(attempt.worker)
+        returns = [moment for name, moment in facts.returns if name == member and moment < last]
+        since = max([attempt.finished, *returns])
+        if last > since + bound:
+            yield (f"{key}: attempt {number} was over at {attempt.finished:.3f} ({attempt.code}), and its processes ran for"
+                   f" {last - since:.1f} s more after {member} had come back")
+
+
+def most_at_once(intervals):
+    moments = sorted([(begin, 1) for begin, _ in intervals] + [(end, -1) for _, end in intervals])
+    most = now = 0
+    for _, step in moments:
+        now += step
+        most = max(most, now)
+    return most
+
+
+def concurrency_limits_hold(facts):
+    by_ledger, by_trace = {}, {}
+    for key, asked in facts.asked.items():
+        if not asked.group:
+            continue
+        for number, attempt in attempts_of(facts, key).items():
+            if attempt.finished is None:
+                continue
+            by_ledger.setdefault(asked.group, []).append((attempt.started, attempt.finished))
+            lines = trace(facts.logs.get((key, number), ""))
+            if not lost(attempt) and [line[0] for line in lines] == ["start", "end"]:
+                by_trace.setdefault(asked.group, []).append((lines[0][3], lines[1][3]))
+    for what, groups in (("ledger", by_ledger), ("traces", by_trace)):
+        for (user, name, limit, _), intervals in groups.items():
+            if most_at_once(intervals) > limit:
+                yield f"concurrency key {name} of {user}: {most_at_once(intervals)} ran at once by the {what}, {limit} may"
+
+
+def nothing_is_left(facts):
+    for table, keys in facts.leftover_rows.items():
+        if keys:
+            yield f"{len(keys)} rows are left in {table} at rest, the first of {keys[0]}"
+    yield from (f"left behind: {each}" for each in facts.leftovers)
+    yield from facts.problems
+
+
+RULES = (accepted_jobs_end, records_become_jobs, nothing_comes_from_nowhere, results_are_visible_once, results_have_their_record,
+         records_are_of_results, attempts_have_a_reason, outcomes_are_those_of_the_kind, traces_are_whole,
+         fenced_attempts_have_no_effect, overlaps_end, concurrency_limits_hold, nothing_is_left)
+
+
+def check(facts):
+    """All violations, each with the name of its rule."""
+    return [f"{rule.__name__.replace('_', ' ')}: {violation}" for rule in RULES for violation in rule(facts)]

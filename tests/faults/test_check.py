@@ -1,0 +1,214 @@
+"""The checker finds each thing that must not be, in small worlds that are made up, and nothing where all is well."""
+
+import dataclasses
+import pathlib
+import sys
+
+import pytest
+
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "system")]
+
+from check import check  # noqa: E402
+from gather import Asked, Attempt, Facts  # noqa: E402
+
+ONCE, TWICE, BROKEN, STOPPED = ("11111111-0000-4000-8000-00000000000%d" % number for number in (1, 2, 3, 4))
+
+
+def record(key, code, attempt, outcome):
+    return key, {"code": code, "attempt": attempt, "timeJobPosted": 1, "timeExecution": 1, "outcome": {"code": outcome}}
+
+
+def log(key, attempt, start, end):
+    return f"start {key} {attempt} {start:.9f}\nend {key} {attempt} {end:.9f}\n"
+
+
+def lost(worker, started, finished):
+    return Attempt(worker, started, finished, "lost", "the worker was lost: its lease ran out", False)
+
+
+@pytest.fixture
+def world():
+    """One job that ran once, one that was taken over, one that failed and was retried, one that was cancelled before it ran."""
+    facts = Facts()
+    facts.asked = {ONCE: Asked("quick", 0), TWICE: Asked("nap", 0, ("user", "g", 1, False)), BROKEN: Asked("broken", 1),
+                   STOPPED: Asked("quick", 0, cancels=("done",))}
+    facts.intake = [ONCE, TWICE, BROKEN, STOPPED, TWICE, None]
+    facts.jobs = {ONCE: ("user", "Finished", 1, "ok"), TWICE: ("user", "Finished", 2, "ok"), BROKEN: ("user2", "Failed", 2, "exit"),
+                  STOPPED: ("user", "Cancelled", 1, "cancelled")}
+    facts.attempts = {ONCE: {1: Attempt("a", 10, 11, "ok", "", True)},
+                      TWICE: {1: lost("a", 10, 15), 2: Attempt("b", 16, 18, "ok", "", True)},
+                      BROKEN: {1: Attempt("a", 20, 21, "exit", "", True), 2: Attempt("a", 22, 23, "exit", "", True)}}
+    facts.logs = {(ONCE, 1): log(ONCE, 1, 10.1, 10.9), (TWICE, 1): f"start {TWICE} 1 10.100000000\n", (TWICE, 2): log(TWICE, 2, 16.1, 17.9),
+                  (BROKEN, 1): log(BROKEN, 1, 20.1, 20.9), (BROKEN, 2): log(BROKEN, 2, 22.1, 22.9)}
+    facts.resultados = [("user", ONCE, "Finished"), ("user", TWICE, "Finished"), ("user2", BROKEN, "Failed"), ("user", STOPPED, "Cancelled")]
+    facts.records = [record(ONCE, "Finished", 1, "ok"), record(TWICE, "Finished", 2, "ok"), record(TWICE, "Finished", 2, "ok"),
+                     record(BROKEN, "Failed", 2, "exit"), record(STOPPED, "Cancelled", 1, "cancelled")]
+    facts.dead = {BROKEN}
+    facts.leftover_rows = {"queue": [], "outbox": []}
+    facts.members = {"a": "w1", "b": "w2"}
+    facts.intervals = {(ONCE, 1): (10.0, 11.0), (TWICE, 1): (10.0, 20.5), (TWICE, 2): (16.0, 18.0)}
+    facts.returns = [("w1", 20.0)]
+    return facts
+
+
+def rules(facts):
+    return {violation.split(":")[0] for violation in check(facts)}
+
+
+def test_a_good_world_has_no_violation(world):
+    assert check(world) == []
+
+
+def test_an_accepted_job_that_is_unknown_is_found(world):
+    del world.jobs[ONCE]
+    assert "accepted jobs end" in rules(world)
+
+
+@pytest.mark.parametrize("status", ["Queued", "Running"])
+def test_a_job_that_has_not_ended_is_found(world, status):
+    world.jobs[ONCE] = ("user", status, 1, None)
+    assert {"accepted jobs end", "records become jobs", "results are visible once"} <= rules(world)
+
+
+def test_an_accepted_job_without_record_is_found(world):
+    world.intake.remove(ONCE)
+    assert rules(world) == {"records become jobs"}
+
+
+def test_a_record_that_never_became_a_job_is_found(world):
+    world.intake.append("11111111-0000-4000-8000-000000000009")
+    assert rules(world) == {"records become jobs"}
+
+
+def test_a_job_that_nobody_asked_for_is_found(world):
+    world.intake = [key for key in world.intake if key != ONCE]
+    del world.asked[ONCE]
+    assert rules(world) == {"nothing comes from nowhere"}
+
+
+def test_two_jobs_of_one_idempotency_key_are_found(world):
+    world.differing = [(7, ONCE, TWICE)]
+    assert rules(world) == {"nothing comes from nowhere"}
+
+
+@pytest.mark.parametrize("rows", [[], [("user", ONCE, "Failed")], [("user2", ONCE, "Finished")],
+                                  [("user", ONCE, "Finished"), ("user2", ONCE, "Finished")]])
+def test_a_result_that_is_not_visible_exactly_once_is_found(world, rows):
+    world.resultados = [row for row in world.resultados if row[1] != ONCE] + rows
+    assert rules(world) == {"results are visible once"}
+
+
+def test_a_visible_result_without_job_is_found(world):
+    world.resultados.append(("user", "11111111-0000-4000-8000-000000000009", "Finished"))
+    assert rules(world) == {"results are visible once"}
+
+
+def test_a_result_without_record_is_found(world):
+    world.records = [each for each in world.records if each[0] != ONCE]
+    assert rules(world) == {"results have their record"}
+
+
+def test_a_record_of_a_fenced_attempt_is_found(world):
+    world.records.append(record(TWICE, "Finished", 1, "ok"))
+    assert rules(world) == {"records are of results"}
+
+
+def test_a_record_of_a_retried_attempt_is_found(world):
+    world.records.append(record(BROKEN, "Failed", 1, "exit"))
+    assert rules(world) == {"records are of results"}
+
+
+def test_a_record_of_a_replayed_jobs_earlier_result_is_fine(world):
+    world.asked[TWICE] = dataclasses.replace(world.asked[TWICE], replays=("queued",))
+    world.attempts[TWICE][1] = Attempt("a", 10, 15, "ok", "", True)
+    world.records.append(record(TWICE, "Finished", 1, "ok"))
+    assert check(world) == []
+
+
+def test_a_cancelled_jobs_record_may_be_of_an_attempt_whose_worker_was_lost(world):
+    world.asked[ONCE] = Asked("quick", 0, cancels=("requested",))
+    world.jobs[ONCE] = ("user", "Cancelled", 1, "cancelled")
+    world.attempts[ONCE][1] = lost("a", 10, 11)
+    world.resultados[0] = ("user", ONCE, "Cancelled")
+    world.records[0] = record(ONCE, "Cancelled", 1, "cancelled")
+    assert check(world) == []
+
+
+def test_a_second_attempt_without_reason_is_found(world):
+    world.attempts[TWICE][1] = Attempt("a", 10, 15, "ok", "", True)
+    assert "attempts have a reason" in rules(world)
+
+
+def test_an_attempt_that_is_missing_from_the_history_is_found(world):
+    del world.attempts[TWICE][1]
+    assert "attempts have a reason" in rules(world)
+
+
+def test_more_retries_than_were_asked_for_are_found(world):
+    world.asked[BROKEN] = Asked("broken", 0)
+    assert rules(world) == {"attempts have a reason"}
+
+
+def test_a_fence_that_went_back_is_found(world):
+    world.attempts[ONCE][3] = Attempt("b", 30, 31, "ok", "", True)
+    assert "attempts have a reason" in rules(world)
+
+
+def test_an_outcome_that_is_another_jobs_is_found(world):
+    world.asked[ONCE] = Asked("broken", 0)
+    assert "outcomes are those of the kind" in rules(world)
+
+
+def test_a_job_that_ended_otherwise_than_its_cancel_was_answered_is_found(world):
+    world.asked[ONCE] = Asked("quick", 0, cancels=("done",))
+    assert rules(world) == {"outcomes are those of the kind"}
+
+
+def test_a_dead_letter_that_is_alive_is_found(world):
+    world.dead.add(ONCE)
+    assert rules(world) == {"outcomes are those of the kind"}
+
+
+def test_a_log_that_lacks_its_end_is_found(world):
+    world.logs[ONCE, 1] = f"start {ONCE} 1 10.1\n"
+    assert rules(world) == {"traces are whole"}
+
+
+def test_a_log_that_has_the_trace_of_another_attempt_is_found(world):
+    world.logs[TWICE, 2] += log(TWICE, 1, 10.1, 17.0)
+    assert "traces are whole" in rules(world)
+
+
+def test_output_of_a_fenced_attempt_after_its_end_is_found(world):
+    world.logs[TWICE, 1] = log(TWICE, 1, 10.1, 19.0)
+    assert "fenced attempts have no effect" in rules(world)
+
+
+def test_a_fenced_attempt_that_its_worker_wrote_to_is_found(world):
+    world.attempts[TWICE][1].detail = True
+    assert rules(world) == {"fenced attempts have no effect"}
+
+
+def test_a_fenced_attempt_that_runs_on_after_its_workers_return_is_found(world):
+    world.intervals[TWICE, 1] = (10.0, 40.0)
+    assert rules(world) == {"overlaps end"}
+
+
+def test_a_concurrency_limit_that_was_exceeded_is_found(world):
+    other = "11111111-0000-4000-8000-000000000005"
+    world.asked[other] = Asked("nap", 0, ("user", "g", 1, False))
+    world.jobs[other] = ("user", "Finished", 1, "ok")
+    world.intake.append(other)
+    world.attempts[other] = {1: Attempt("a", 17, 19, "ok", "", True)}
+    world.logs[other, 1] = log(other, 1, 17.1, 18.9)
+    world.resultados.append(("user", other, "Finished"))
+    world.records.append(record(other, "Finished", 1, "ok"))
+    found = check(world)
+    assert len(found) == 2 and rules(world) == {"concurrency limits hold"}, found
+
+
+@pytest.mark.parametrize("spoil", [lambda facts: facts.leftovers.append("mount /x"), lambda facts: facts.problems.append("w1 ended"),
+                                   lambda facts: facts.leftover_rows.update(outbox=[ONCE])])
+def test_what_is_left_behind_is_found(world, spoil):
+    spoil(world)
+    assert rules(world) == {"nothing is left"}
