@@ -1,0 +1,130 @@
+// What becomes of a record when Kafka is away, slow or says no.
+#include "tests/unit/kafka_rig.h"
+
+static void without_a_broker_a_record_is_certainly_not_persisted(void **state UNUSED) {
+	make_topic("away");
+	rd_kafka_mock_broker_set_down(cluster, 1);
+	struct rig rig;
+	int64_t begin = loop_now_ms();
+	rig_open(&rig, "away", 500);
+	assert_false(kafka_producer_ready(rig.producer));
+	produce(&rig, "k", "x");
+	await(&rig, 1);
+	assert_true(loop_now_ms() - begin < 5000);
+	assert_int_equal(rig.reports[KAFKA_NOT_PERSISTED], 1);
+	assert_int_equal(rig.timestamp_ms, -1);
+	rd_kafka_mock_broker_set_up(cluster, 1);
+	await_ready(&rig);
+	produce(&rig, "k", "x");
+	await(&rig, 1);
+	assert_int_equal(rig.reports[KAFKA_PERSISTED], 1);
+	rig_close(&rig);
+}
+
+static void an_unanswered_record_is_possibly_persisted(void **state UNUSED) {
+	make_topic("slow");
+	struct rig rig;
+	rig_open(&rig, "slow", 500);
+	await_ready(&rig);
+	produce(&rig, "k", "x"); // the idempotent producer has its id now
+	await(&rig, 1);
+	rd_kafka_mock_broker_set_rtt(cluster, 1, 1500);
+	produce(&rig, "k", "y");
+	await(&rig, 1);
+	assert_int_equal(rig.reports[KAFKA_POSSIBLY_PERSISTED], 1);
+	rd_kafka_mock_broker_set_rtt(cluster, 1, 0);
+	rig_close(&rig);
+}
+
+static void a_broker_that_went_away_and_came_back_is_used_again(void **state UNUSED) {
+	make_topic("back");
+	struct rig rig;
+	struct kafka_message messages[2];
+	AUTO_ERROR struct error error = {0};
+	rig_open(&rig, "back", 15000);
+	struct kafka_consumer *consumer = consumer_open("back");
+	produce(&rig, "k", "x");
+	await(&rig, 1);
+	assert_int_equal(poll_for(consumer, messages, 1, PATIENCE_MS), 1);
+	kafka_messages_clear(messages, 1);
+	rd_kafka_mock_broker_set_down(cluster, 1);
+	int64_t until = loop_now_ms() + PATIENCE_MS;
+	while (!kafka_consumer_error(consumer, NULL) && loop_now_ms() < until) kafka_consumer_poll(consumer, 50, messages, 1);
+	assert_int_equal(kafka_consumer_error(consumer, &error), 1);
+	produce(&rig, "k", "while away");
+	rd_kafka_mock_broker_set_up(cluster, 1);
+	await(&rig, 1);
+	assert_int_equal(rig.reports[KAFKA_PERSISTED], 2);
+	assert_int_equal(poll_for(consumer, messages, 1, PATIENCE_MS), 1);
+	assert_int_equal(kafka_consumer_error(consumer, &error), 0);
+	kafka_messages_clear(messages, 1);
+	await_ready(&rig);
+	kafka_consumer_close(consumer);
+	rig_close(&rig);
+}
+
+static void after_a_fatal_error_the_producer_renews_itself(void **state UNUSED) {
+	make_topic("fatal");
+	struct rig rig;
+	rig_open(&rig, "fatal", 10000);
+	await_ready(&rig);
+	produce(&rig, "k", "x");
+	await(&rig, 1);
+	// ProduceRequest is 0; an idempotent producer cannot go on from this
+	rd_kafka_mock_push_request_errors(cluster, 0, 1, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+	produce(&rig, "k", "y");
+	await(&rig, 1);
+	await_ready(&rig);
+	produce(&rig, "k", "z");
+	await(&rig, 1);
+	assert_int_equal(rig.reports[KAFKA_PERSISTED], 2);
+	assert_int_equal(rig.reports[KAFKA_POSSIBLY_PERSISTED], 1);
+	assert_int_equal(rig.reports[KAFKA_NOT_PERSISTED], 0);
+	rig_close(&rig);
+}
+
+static void what_kafka_would_not_take_is_refused_at_once(void **state UNUSED) {
+	AUTO_ERROR struct error error = {0};
+	make_topic("large");
+	struct rig rig;
+	rig_open(&rig, "large", 10000);
+	const struct kafka_header header = {"sub", "alicia", 6};
+	size_t length = 2000000; // message.max.bytes is a million
+	AUTO_FREE char *value = mem_zalloc(length);
+	for (size_t headers = 0; headers < 2; headers++) {
+		assert_int_equal(kafka_produce(rig.producer, "k", value, length, &header, headers, &rig.reports, &error), -1);
+		assert_int_equal(error.kind, ERROR_LIMIT);
+		error_clear(&error);
+	}
+	produce(&rig, "k", "x");
+	await(&rig, 1);
+	assert_int_equal(rig.reports[KAFKA_PERSISTED], 1);
+	rig_close(&rig);
+}
+
+static void closing_reports_what_is_under_way(void **state UNUSED) {
+	make_topic("closing");
+	rd_kafka_mock_broker_set_down(cluster, 1);
+	struct rig rig;
+	rig_open(&rig, "closing", 60000);
+	for (int i = 0; i < 3; i++) produce(&rig, "k", "x");
+	int64_t begin = loop_now_ms();
+	kafka_producer_close(rig.producer, 200);
+	assert_true(loop_now_ms() - begin < 4000);
+	assert_int_equal(rig.reports[KAFKA_NOT_PERSISTED], 3);
+	loop_timer_free(rig.patience);
+	loop_free(rig.loop);
+	rd_kafka_mock_broker_set_up(cluster, 1);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_a_broker_a_record_is_certainly_not_persisted),
+		cmocka_unit_test(an_unanswered_record_is_possibly_persisted),
+		cmocka_unit_test(a_broker_that_went_away_and_came_back_is_used_again),
+		cmocka_unit_test(after_a_fatal_error_the_producer_renews_itself),
+		cmocka_unit_test(what_kafka_would_not_take_is_refused_at_once),
+		cmocka_unit_test(closing_reports_what_is_under_way),
+	};
+	return cmocka_run_group_tests(tests, start, stop);
+}
