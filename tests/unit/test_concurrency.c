@@ -101,7 +101,7 @@ static void *run_concurrency(void *arg) {
 static void the_limit_of_a_key_holds_under_claims_at_once(void **state UNUSED) {
 	pthread_t threads[CLAIMERS];
 	must("SELECT trabajos_add(gen_random_uuid(), 'ana', 'ana', false, 'u', '{}', 'f', NULL, 0::smallint, NULL, 0, 'k', 2, false, now(),"
-	     " now()) FROM generate_series(1, 60)");
+	     " now()) FROM generate_series(1, 200)");
 	for (intptr_t i = 0; i < CLAIMERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, run_concurrency, (void *)i), 0);
 	for (int i = 0; i < CLAIMERS; i++) {
