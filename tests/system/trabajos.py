@@ -152,8 +152,12 @@ class Daemon:
         with open(self.log, "ab") as log, open(self.out, "ab") as out:
             self.process = subprocess.Popen([BIN / self.program], env=self.environment(), stdout=out, stderr=log,
                                             stdin=subprocess.DEVNULL, start_new_session=True)
-        if ready:
-            self.await_ready()
+        try:
+            if ready:
+                self.await_ready()
+        except BaseException:
+            self.end()  # nobody has it yet who would
+            raise
         return self
 
     def await_ready(self, timeout_s=60):
