@@ -497,7 +497,8 @@ $$;
 -- ---- claim
 
 -- Fair share: an owner's n-th candidate has turn (running jobs + n) / weight, and the lowest turn goes first; priority orders an
--- owner's own jobs, then age; an administrator's priority (rank) goes before all turns. `level` is the turn that the last of
+-- owner's own jobs, then age; an administrator's priority (rank) goes before all turns. Of owners with the same turn the one
+-- whose job has waited longest goes first, so the head of every lane is looked at. `level` is the turn that the last of
 -- `most` jobs would have if every lane were long enough; of each lane twice as many are read as lie below it, since some lanes are
 -- short: the cost grows with `most` and, little, with the lanes, not with the backlog. Candidates are chosen without locks, and
 -- twice as many as asked for; those that another claim has are skipped. With a limit of running jobs per user, claims go one
@@ -530,10 +531,11 @@ BEGIN
                 WHERE q.rank = l.rank AND q.owner = l.owner ORDER BY q.place, q.eligible_at, q.key LIMIT 1), 1) END AS weight
         FROM lanes l CROSS JOIN running r
     ), first AS (
-        SELECT s.* FROM (
-            SELECT h.*, (h.jobs + 1) / h.weight AS turn FROM share h WHERE user_limit = 0 OR h.jobs < user_limit
-            ORDER BY h.rank, (h.jobs + 1) / h.weight OFFSET 0) s
-        WHERE (SELECT true FROM queue q WHERE q.rank = s.rank AND q.owner = s.owner LIMIT 1) LIMIT most * 2 + 8
+        SELECT s.*, (s.jobs + 1) / s.weight AS turn FROM share s CROSS JOIN LATERAL (
+            SELECT q.eligible_at FROM queue q WHERE q.rank = s.rank AND q.owner = s.owner
+            ORDER BY q.place, q.eligible_at, q.key LIMIT 1) head
+        WHERE user_limit = 0 OR s.jobs < user_limit
+        ORDER BY s.rank, (s.jobs + 1) / s.weight, head.eligible_at, s.owner LIMIT most * 2 + 8
     ), level AS MATERIALIZED (
         SELECT w.rank, min(w.turn) AS turn FROM (
             SELECT f.rank, (most + sum(f.jobs) OVER o) / sum(f.weight) OVER o AS turn

@@ -27,6 +27,15 @@ static void priority_orders_an_owners_own_jobs_only(void **state UNUSED) {
 	assert_sound();
 }
 
+// More of them than a claim of one job reads candidates, so that their order in the table must not matter.
+static void of_many_owners_with_the_same_turn_the_oldest_job_goes_first(void **state UNUSED) {
+	must("SELECT trabajos_add(gen_random_uuid(), to_char(i, '\"owner-\"FM000'), 'u', false, 'u', '{}', 'f', NULL, 0::smallint, NULL, 0,"
+	     " NULL, 1, false, now(), now() - i * interval '1 s') FROM generate_series(1, 100) i");
+	assert_claims(1, "owner-100");
+	assert_claims(2, "owner-099 owner-098");
+	assert_sound();
+}
+
 static void an_administrators_priority_crosses_users(void **state UNUSED) {
 	ADD_PLAIN(1, "ana", 0);
 	must("SELECT trabajos_add(" KEY(
@@ -233,6 +242,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(the_owner_with_the_fewest_running_jobs_goes_first, empty),
 		cmocka_unit_test_setup(priority_orders_an_owners_own_jobs_only, empty),
+		cmocka_unit_test_setup(of_many_owners_with_the_same_turn_the_oldest_job_goes_first, empty),
 		cmocka_unit_test_setup(an_administrators_priority_crosses_users, empty),
 		cmocka_unit_test_setup(weights_share_the_slots, empty),
 		cmocka_unit_test_setup(a_draining_worker_claims_nothing, empty),
