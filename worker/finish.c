@@ -77,10 +77,15 @@ static void put(struct finisher *finisher, struct finish_entry *entry) {
 	finisher->last = &entry->next;
 }
 
+#ifdef FAULTY_fence // the fault suite must notice
+#define SAME_ATTEMPT(row) true
+#else
+#define SAME_ATTEMPT(row) (db_get_int(result, row, 1) == entry->attempt)
+#endif
+
 static bool answered(const struct db_result *result, const struct finish_entry *entry) {
 	for (size_t row = 0; row < db_rows(result); row++)
-		if (db_get_int(result, row, 1) == entry->attempt && strcmp(db_get(result, row, 0), entry->key) == 0)
-			return true;
+		if (SAME_ATTEMPT(row) && strcmp(db_get(result, row, 0), entry->key) == 0) return true;
 	return false;
 }
 

@@ -9,7 +9,7 @@
 struct sandbox_root {
 	char *folder; // WORKER_DIR/box-XXXXXX, locked as long as this worker lives
 	char *root;   // folder/root
-	char *init;   // folder/root/trabajos-init
+	char *init;   // trabajos-init in it
 	char **binds; // NULL-terminated: folders of the host to be bound beside /usr (/bin, /lib, … where they are no links)
 	int lock;
 };
