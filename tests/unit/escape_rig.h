@@ -34,6 +34,7 @@ struct escape_suite {
 	char outside[80], control[80]; // everybody may write to the first; the second is the attacker's own
 	uid_t uid;                     // the attacker's outside; another run at the same time shall have another
 	int abstract, segment;         // what everybody outside may connect to, and attach
+	int forgotten;                 // a descriptor that every child inherits
 };
 
 static struct escape_suite suite;
@@ -208,6 +209,10 @@ static inline int escape_listen(void) {
 
 static inline int escape_setup(void **state) {
 	(void)state;
+	suite.forgotten = open("/dev/null", O_RDONLY);
+	// Where the run has no standard input it is that; an attack looks above the three.
+	while (suite.forgotten >= 0 && suite.forgotten <= STDERR_FILENO) suite.forgotten = dup(suite.forgotten);
+	assert_true(suite.forgotten > STDERR_FILENO);
 	rig_open(&suite.rig, SANDBOX_NONE);
 	suite.best = sandbox_level(suite.rig.sandbox);
 	suite.uid = RIG_UID_BASE + 900 + 2 * (uid_t)(getpid() % 1000);
@@ -239,6 +244,7 @@ static inline int escape_teardown(void **state) {
 	(void)state;
 	(void)shmctl(suite.segment, IPC_RMID, NULL);
 	close(suite.abstract);
+	close(suite.forgotten);
 	rig_close(&suite.rig);
 	return 0;
 }
