@@ -28,7 +28,7 @@
 static struct db_config db = {.application = "trabajos-observer", .steady_plans = true};
 static struct kafka_config kafka;
 static char *listen_address, *metrics_address, *actuator_choice;
-static int64_t deadline_s, scale_min, scale_max;
+static struct rule_options scale;
 static struct housekeeping_config house;
 
 static const struct option options[] = {
@@ -40,27 +40,7 @@ static const struct option options[] = {
 		.fallback = "127.0.0.1:3001",
 		.help = "where GET /escala is served"},
 	OPTION_METRICS(metrics_address),
-	{.name = "SCALE_DEADLINE_S",
-		.type = OPTION_INT,
-		.value = &deadline_s,
-		.fallback = "60",
-		.min = 1,
-		.max = 86400,
-		.help = "seconds within which a queued job should start"},
-	{.name = "SCALE_MIN",
-		.type = OPTION_INT,
-		.value = &scale_min,
-		.fallback = "0",
-		.min = 0,
-		.max = 10000,
-		.help = "fewest workers"},
-	{.name = "SCALE_MAX",
-		.type = OPTION_INT,
-		.value = &scale_max,
-		.fallback = "16",
-		.min = 0,
-		.max = 10000,
-		.help = "most workers"},
+	OPTIONS_RULE(scale),
 	{.name = "SCALE_ACTUATOR",
 		.type = OPTION_STRING,
 		.value = &actuator_choice,
@@ -190,11 +170,8 @@ static int check(void) {
 }
 
 static int open_actuator(struct observer *observer, struct error *error) {
-	if (scale_min > scale_max)
-		return error_set(error, ERROR_INPUT, "SCALE_MIN: %lld is more than SCALE_MAX, %lld", (long long)scale_min,
-			(long long)scale_max);
-	observer->limits = (struct rule_limits){.deadline_ms = deadline_s * 1000, .min = scale_min, .max = scale_max};
-	return actuator_open(actuator_choice, &observer->actuator, error);
+	if (rule_limits_of(&scale, &observer->limits, error) != 0) return -1;
+	return actuator_open(observer->limits.dry ? "advise" : actuator_choice, &observer->actuator, error);
 }
 
 static int open_all(struct observer *observer, struct error *error) {

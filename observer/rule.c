@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+const char *const rule_no_yes[] = {"no", "yes", NULL};
+
 static int64_t most(int64_t a, int64_t b) {
 	return a > b ? a : b;
 }
@@ -106,13 +108,16 @@ static void say_bound(
 	case RULE_DEADLINE:
 		say_deadline(out, limits, decision);
 		break;
-	case RULE_RATE:
+	case RULE_FLOOR:
 		fprintf(out, "; %.3g jobs/s keep %" PRId64 " slot%s busy",
 			(double)sample->arrivals * 1000 / (double)sample->arrivals_ms, slots_for_rate(sample, decision->run_ms),
 			slots_for_rate(sample, decision->run_ms) == 1 ? "" : "s");
 		break;
 	case RULE_BUSY:
 		fprintf(out, "; so many are busy");
+		break;
+	case RULE_KEPT:
+	case RULE_STEP:
 		break;
 	case RULE_KAFKA:
 		fputs("; a record waits in Kafka", out);
@@ -152,6 +157,26 @@ static void apply_limits(const struct rule_limits *limits, struct rule_decision 
 	}
 }
 
+const char *rule_bound_name(enum rule_bound bound) {
+	static const char *const names[] = {"nothing", "deadline", "floor", "busy", "kafka", "kept", "step", "min", "max"};
+	return names[bound];
+}
+
+int rule_limits_of(const struct rule_options *options, struct rule_limits *limits, struct error *error) {
+	if (options->min > options->max)
+		return error_set(error, ERROR_INPUT, "SCALE_MIN: %" PRId64 " is more than SCALE_MAX, %" PRId64, options->min,
+			options->max);
+	*limits = (struct rule_limits){.deadline_ms = options->deadline_s * 1000,
+		.min = options->min,
+		.max = options->max,
+		.step_up = options->step_up,
+		.step_down = options->step_down,
+		.idle_ms = options->idle_s * 1000,
+		.start_ms = options->start_s * 1000,
+		.dry = options->dry};
+	return 0;
+}
+
 void rule_decision_clear(struct rule_decision *decision) {
 	free(decision->reason);
 	*decision = (struct rule_decision){0};
@@ -161,7 +186,7 @@ void rule_decide(const struct rule_limits *limits, const struct sample *sample, 
 	struct rule_decision *decision) {
 	*decision = (struct rule_decision){.actual = sample_claiming(sample), .run_ms = run_time_ms(sample, state)};
 	need_at_least(decision, workers_with(sample, slots_for_deadline(limits, sample, decision->run_ms)), RULE_DEADLINE);
-	need_at_least(decision, workers_with(sample, slots_for_rate(sample, decision->run_ms)), RULE_RATE);
+	need_at_least(decision, workers_with(sample, slots_for_rate(sample, decision->run_ms)), RULE_FLOOR);
 	need_at_least(decision, sample->busy, RULE_BUSY);
 	need_at_least(decision, sample->kafka_waits == LAG_SOME ? 1 : 0, RULE_KAFKA);
 	apply_limits(limits, decision);

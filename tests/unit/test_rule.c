@@ -83,8 +83,9 @@ static void doubling_the_queue_doubles_the_workers(void **state) {
 	(void)state;
 	for (int64_t jobs = 10; jobs <= 1280; jobs *= 2) {
 		struct sample once = queue_of(jobs, 0, 30000), twice = queue_of(2 * jobs, 0, 30000);
-		assert_int_equal(wanted(&(struct rule_limits){60000, 0, 100000}, &once), (jobs + 2) / 3);
-		assert_int_equal(wanted(&(struct rule_limits){60000, 0, 100000}, &twice), (2 * jobs + 2) / 3);
+		assert_int_equal(wanted(&(struct rule_limits){.deadline_ms = 60000, .max = 100000}, &once), (jobs + 2) / 3);
+		assert_int_equal(
+			wanted(&(struct rule_limits){.deadline_ms = 60000, .max = 100000}, &twice), (2 * jobs + 2) / 3);
 	}
 }
 
@@ -118,7 +119,7 @@ static void arrivals_alone_keep_workers(void **state) {
 	sample.arrivals = 300; // one a second of 12 s each
 	struct rule_decision decision = decide(&limits, &sample);
 	assert_int_equal(decision.wanted, 12);
-	assert_int_equal(decision.bound, RULE_RATE);
+	assert_int_equal(decision.bound, RULE_FLOOR);
 	assert_non_null(strstr(decision.reason, "1 jobs/s keep 12 slots busy"));
 	rule_decision_clear(&decision);
 	sample.arrivals = 1; // a trickle
