@@ -1,6 +1,10 @@
 #include "worker/fetch.h"
 
+#include "lib/giturl.h"
+#include "lib/log.h"
 #include "lib/mem.h"
+#include "worker/credentials.h"
+#include "worker/fetch_ca.h"
 #include "worker/fetch_child.h"
 #include "worker/fetch_place.h"
 #include "worker/fetch_result.h"
@@ -26,11 +30,13 @@ struct fetch_run {
 	struct fetch_run *next;
 };
 
-// One child at work, and who waits for it: all who want the same commit, of which there is only one.
+// One child's work, and who waits for it. Those of one place go one after another, first come, first served.
 struct fetching {
 	struct fetcher *fetcher;
-	struct fetch_child *child;
-	char *url, *ref;
+	struct fetch_child *child; // NULL: not begun, or over
+	bool begun;
+	char *place; // the URL, and the credential where there is one: what has a mirror of its own
+	char *ref, *order;
 	struct fetch_run *runs;
 	struct fetching *next;
 };
@@ -41,7 +47,9 @@ struct fetcher {
 	struct fetch_child_config child_config, evict_config;
 	int dir_fd;
 	struct fetch_trees *trees;
-	struct fetching *fetchings;
+	struct credentials *credentials;
+	struct giturl_rules *rules; // of GIT_ALLOW
+	struct fetching *fetchings; // those to come and those at work, oldest first
 	struct fetch_child *spare, *evictor;
 	struct loop_timer *spare_timer;
 	int64_t used_bytes; // as the last evict counted, and what came since; -1: not counted yet
@@ -76,7 +84,7 @@ static void keep_spare(struct fetcher *fetcher) {
 }
 
 // A child that has taken the order: the spare one, or a new one where there is none (or it has just died).
-static int send(struct fetcher *fetcher, const struct fetch_child_config *config, const char *order, fetch_child_done *done,
+static int give(struct fetcher *fetcher, const struct fetch_child_config *config, const char *order, fetch_child_done *done,
 	void *arg, struct fetch_child **child, struct error *error) {
 	if (config == &fetcher->child_config && fetcher->spare) {
 		struct fetch_child *spare = STEAL(fetcher->spare);
@@ -133,7 +141,7 @@ static void evict(struct fetcher *fetcher, int64_t keep_bytes) {
 	AUTO_FREE char *line = text ? mem_format("%s\n", text) : NULL;
 	json_decref(order);
 	// Not even started: the next growth asks again.
-	if (line && send(fetcher, &fetcher->evict_config, line, evicted, fetcher, &fetcher->evictor, NULL) < 0)
+	if (line && give(fetcher, &fetcher->evict_config, line, evicted, fetcher, &fetcher->evictor, NULL) < 0)
 		fetcher->evictor = NULL;
 }
 
@@ -160,14 +168,21 @@ static void fetching_unlink(struct fetching *fetching) {
 	*at = fetching->next;
 }
 
+// It may hold a password.
+static void forget_order(struct fetching *fetching) {
+	if (fetching->order) explicit_bzero(fetching->order, strlen(fetching->order));
+	free(STEAL(fetching->order));
+}
+
 static void fetching_free(struct fetching *fetching) {
 	while (fetching->runs) {
 		struct fetch_run *run = fetching->runs;
 		fetching->runs = run->next;
 		free(run);
 	}
-	free(fetching->url);
+	free(fetching->place);
 	free(fetching->ref);
+	forget_order(fetching);
 	free(fetching);
 }
 
@@ -207,9 +222,11 @@ static void deliver_all(struct fetching *fetching, const json_t *answer, const s
 static void note_success(struct fetching *fetching, json_t *answer) {
 	const char *commit = json_text(answer, "commit");
 	int64_t added;
-	if (commit && is_commit_id(commit)) fetch_trees_remember(fetching->fetcher->trees, fetching->url, commit, answer);
+	if (commit && is_commit_id(commit)) fetch_trees_remember(fetching->fetcher->trees, fetching->place, commit, answer);
 	if (json_int(answer, "added_bytes", 0, INT64_MAX / 4, 0, &added, NULL) == 0) grew(fetching->fetcher, added);
 }
+
+static void begin_next(struct fetcher *fetcher, const char *place);
 
 static void fetched(const char *text, size_t length, const struct outcome *failure, void *arg) {
 	struct fetching *fetching = arg;
@@ -230,20 +247,52 @@ static void fetched(const char *text, size_t length, const struct outcome *failu
 		outcome_set(&outcome, OUTCOME_FETCH, BLAME_PLATFORM, "trabajos-fetch's answer makes no sense");
 	keep_spare(fetcher);
 	if (outcome.message && outcome.code == OUTCOME_DISK && fetcher->used_bytes > 0) evict(fetcher, fetcher->used_bytes / 2);
+	begin_next(fetcher, fetching->place);
 	deliver_all(fetching, answer, outcome.message ? &outcome : NULL);
 	outcome_clear(&outcome);
 	fetching_free(fetching);
 }
 
-static char *make_order(const struct fetcher *fetcher, const char *url, const char *ref) {
+static int begin(struct fetching *fetching, struct error *error) {
+	struct fetcher *fetcher = fetching->fetcher;
+	fetching->begun = true;
+	int done = give(fetcher, &fetcher->child_config, fetching->order, fetched, fetching, &fetching->child, error);
+	forget_order(fetching);
+	return done;
+}
+
+// The oldest one that waits for the place. What cannot be started fails, and the one behind it is tried.
+static void begin_next(struct fetcher *fetcher, const char *place) {
+	AUTO_ERROR struct error error = {0};
+	struct fetching *next = fetcher->fetchings;
+	while (next && strcmp(next->place, place) != 0) next = next->next;
+	if (!next || next->begun || begin(next, &error) == 0) return;
+	struct outcome outcome = {0};
+	outcome_set(&outcome, OUTCOME_FETCH, BLAME_PLATFORM, "cannot start the fetch: %s", error_text(&error));
+	fetching_unlink(next);
+	begin_next(fetcher, place);
+	deliver_all(next, NULL, &outcome);
+	outcome_clear(&outcome);
+	fetching_free(next);
+}
+
+static char *make_order(const struct fetcher *fetcher, const char *url, const char *ref, const struct credential *credential) {
 	const struct fetch_config *config = &fetcher->config;
-	json_t *order = json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I, s:I, s:I, s:I}", "op", "fetch", "url", url, "ref", ref,
+	json_t *shown = credential ? json_pack("{s:s, s:s, s:s}", "id", credential->id, "username", credential->username,
+					     "password", credential->password)
+				   : json_null();
+	json_t *order = json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "op", "fetch", "url", url, "ref", ref,
 		"git_allow", config->git_allow, "dir", config->dir, "pack_bytes", (json_int_t)config->pack_bytes, "tree_bytes",
 		(json_int_t)config->tree_bytes, "files", (json_int_t)config->files, "connect_timeout_ms",
-		(json_int_t)(config->timeout_ms < CONNECT_TIMEOUT_MS ? config->timeout_ms : CONNECT_TIMEOUT_MS));
-	AUTO_FREE char *text = order ? json_write(order) : NULL;
+		(json_int_t)(config->timeout_ms < CONNECT_TIMEOUT_MS ? config->timeout_ms : CONNECT_TIMEOUT_MS), "credential",
+		shown);
+	char *text = order ? json_write(order) : NULL;
 	json_decref(order);
-	return text ? mem_format("%s\n", text) : NULL;
+	if (!text) return NULL;
+	char *line = mem_format("%s\n", text);
+	explicit_bzero(text, strlen(text));
+	free(text);
+	return line;
 }
 
 static struct fetch_run *join(struct fetching *fetching, fetch_done *done, void *arg) {
@@ -254,56 +303,92 @@ static struct fetch_run *join(struct fetching *fetching, fetch_done *done, void 
 	return run;
 }
 
-// Only a commit id means the same to all who name it; a branch may have moved since the other one asked.
-static struct fetching *find_same(const struct fetcher *fetcher, const char *url, const char *commit) {
-	for (struct fetching *fetching = fetcher->fetchings; fetching; fetching = fetching->next)
-		if (fetching->ref && strcmp(fetching->ref, commit) == 0 && strcmp(fetching->url, url) == 0) return fetching;
+// A commit id means the same to all who name it; a branch may have moved since one that has begun asked.
+static struct fetching *find_same(const struct fetcher *fetcher, const char *place, const char *ref) {
+	for (struct fetching *fetching = fetcher->fetchings; fetching; fetching = fetching->next) {
+		if (strcmp(fetching->place, place) != 0 || (fetching->begun && !is_commit_id(ref))) continue;
+		if (ref && fetching->ref ? strcmp(fetching->ref, ref) == 0 : ref == fetching->ref) return fetching;
+	}
 	return NULL;
 }
 
-int fetcher_start(struct fetcher *fetcher, const char *url, const char *ref, fetch_done *done, void *arg,
-	struct fetch_run **run, struct error *error) {
+// What the file says now. A broken one changes nothing; the operator hears of it.
+static const struct credential *find_credential(struct fetcher *fetcher, const char *text, const struct fetch_asker *asker) {
+	AUTO_ERROR struct error error = {0};
+	struct giturl url;
+	int changed = credentials_refresh(fetcher->credentials, &error);
+	if (changed < 0)
+		log_error(log_m("GIT_CREDENTIALS_FILE is broken, what it said before holds on"), log_e(&error));
+	else if (changed > 0)
+		log_info(log_m("GIT_CREDENTIALS_FILE was read anew"));
+	if (giturl_check(text, fetcher->rules, &url, NULL) < 0) return NULL;
+	const struct credential *found = credentials_find(fetcher->credentials, &url, asker->owner, asker->usuario);
+	giturl_clear(&url);
+	return found;
+}
+
+static char *name_place(const char *url, const struct credential *credential) {
+	return credential ? mem_format("%s\n%s", url, credential->id) : mem_strdup(url);
+}
+
+// Behind those that are there already.
+static int enqueue(struct fetching *fetching, struct error *error) {
+	struct fetching **end = &fetching->fetcher->fetchings;
+	bool first = true;
+	for (; *end; end = &(*end)->next) first = first && strcmp((*end)->place, fetching->place) != 0;
+	if (first && begin(fetching, error) < 0) return -1;
+	*end = fetching;
+	if (!first && !fetching->fetcher->spare) keep_spare(fetching->fetcher);
+	return 0;
+}
+
+int fetcher_start(struct fetcher *fetcher, const char *url, const char *ref, const struct fetch_asker *asker, fetch_done *done,
+	void *arg, struct fetch_run **run, struct error *error) {
 	char commit[HEX];
+	const struct credential *credential = find_credential(fetcher, url, asker);
+	AUTO_FREE char *place = name_place(url, credential);
 	if (is_commit_id(ref)) {
 		lower(ref, commit);
 		ref = commit;
-		struct fetching *same = find_same(fetcher, url, commit);
-		if (same) {
-			*run = join(same, done, arg);
-			return 0;
-		}
 	}
-	AUTO_FREE char *order = make_order(fetcher, url, ref);
+	struct fetching *fetching = find_same(fetcher, place, ref);
+	if (fetching) {
+		*run = join(fetching, done, arg);
+		return 0;
+	}
+	char *order = make_order(fetcher, url, ref, credential);
 	if (!order) return error_set(error, ERROR_INPUT, "the URL or ref is no UTF-8");
-	struct fetching *fetching = mem_zalloc(sizeof *fetching);
-	*fetching = (struct fetching){
-		.fetcher = fetcher, .url = mem_strdup(url), .ref = mem_strdup(ref), .next = fetcher->fetchings};
-	if (send(fetcher, &fetcher->child_config, order, fetched, fetching, &fetching->child, error) < 0) {
+	fetching = mem_zalloc(sizeof *fetching);
+	*fetching = (struct fetching){.fetcher = fetcher, .place = STEAL(place), .ref = mem_strdup(ref), .order = order};
+	if (enqueue(fetching, error) < 0) {
 		fetching_free(fetching);
 		return -1;
 	}
-	fetcher->fetchings = fetching;
 	*run = join(fetching, done, arg);
 	return 0;
 }
 
 void fetch_run_cancel(struct fetch_run *run) {
 	struct fetching *fetching = run->fetching;
+	struct fetcher *fetcher = fetching->fetcher;
 	struct fetch_run **at = &fetching->runs;
 	while (*at && *at != run) at = &(*at)->next;
 	if (*at) *at = run->next;
 	free(run);
-	if (fetching->runs || !fetching->child) return; // others wait, or the answers are being given out
+	if (fetching->runs || (fetching->begun && !fetching->child)) return; // others wait, or the answers are being given out
 	fetch_child_free(fetching->child);
 	fetching_unlink(fetching);
+	begin_next(fetcher, fetching->place);
 	fetching_free(fetching);
 }
 
-int fetcher_cached(struct fetcher *fetcher, const char *url, const char *ref, struct fetch_result *result) {
+int fetcher_cached(struct fetcher *fetcher, const char *url, const char *ref, const struct fetch_asker *asker,
+	struct fetch_result *result) {
 	char commit[HEX];
 	if (!is_commit_id(ref)) return 0;
 	lower(ref, commit);
-	const json_t *answer = fetch_trees_recall(fetcher->trees, url, commit);
+	AUTO_FREE char *place = name_place(url, find_credential(fetcher, url, asker));
+	const json_t *answer = fetch_trees_recall(fetcher->trees, place, commit);
 	if (!answer || fetch_result_read(answer, result, NULL) < 0) return 0;
 	result->remote = 0;
 	if (fetch_trees_hold(fetcher->trees, result->tree)) return 1;
@@ -318,15 +403,33 @@ void fetcher_release(struct fetcher *fetcher, const char *tree) {
 
 // ---- opening and closing
 
+static int prepare_trust(
+	const struct fetch_config *config, int dir_fd, struct credentials **credentials, char **variable, struct error *error) {
+	AUTO_FREE char *bundle = NULL;
+	if (config->git_ca_file && *config->git_ca_file) {
+		if (fetch_ca_prepare(config->git_ca_file, config->dir, dir_fd, &bundle, error) < 0) return -1;
+		*variable = mem_format("GIT_CA_FILE=%s", bundle);
+	}
+	if (credentials_open(config->git_credentials_file, credentials, error) == 0) return 0;
+	free(STEAL(*variable));
+	return error_wrap(error, "GIT_CREDENTIALS_FILE");
+}
+
 int fetcher_open(struct loop *loop, const struct fetch_config *config, struct fetcher **fetcher, struct error *error) {
 	AUTO_CLOSE int program_fd = -1, dir_fd = -1;
-	if (fetch_place_program(config, &program_fd, error) < 0 || fetch_place_open(config, &dir_fd, error) < 0) return -1;
+	struct credentials *credentials = NULL;
+	char *ca_variable = NULL;
+	if (fetch_place_program(config, &program_fd, error) < 0 || fetch_place_open(config, &dir_fd, error) < 0 ||
+		prepare_trust(config, dir_fd, &credentials, &ca_variable, error) < 0)
+		return -1;
 	int64_t file_bytes = config->pack_bytes > config->tree_bytes ? config->pack_bytes : config->tree_bytes;
 	struct fetcher *opened = mem_zalloc(sizeof *opened);
 	*opened = (struct fetcher){.loop = loop,
 		.config = *config,
-		.child_config = {steal_fd(&program_fd), config->uid, config->gid, file_bytes + FILE_SLACK, config->timeout_ms},
+		.child_config = {steal_fd(&program_fd), config->uid, config->gid, file_bytes + FILE_SLACK, config->timeout_ms,
+			ca_variable},
 		.dir_fd = steal_fd(&dir_fd),
+		.credentials = credentials,
 		.used_bytes = -1,
 		.keep_bytes = config->cache_bytes > 0 ? config->cache_bytes : CACHE_BYTES_MAX};
 	opened->config.program = mem_strdup(config->program);
@@ -335,6 +438,8 @@ int fetcher_open(struct loop *loop, const struct fetch_config *config, struct fe
 	opened->evict_config = opened->child_config;
 	opened->evict_config.timeout_ms = EVICT_TIMEOUT_MS;
 	opened->trees = fetch_trees_new(opened->dir_fd);
+	// Broken rules are refused before this (worker/main.c), and by every child.
+	if (giturl_rules_parse(opened->config.git_allow, &opened->rules, NULL) < 0) opened->rules = NULL;
 	opened->spare_timer = loop_timer_new(loop, spare_due, opened);
 	evict(opened, opened->keep_bytes); // counts, and removes what processes that died have left
 	*fetcher = opened;
@@ -355,6 +460,9 @@ void fetcher_close(struct fetcher *fetcher) {
 	fetch_trees_free(fetcher->trees);
 	close(fetcher->dir_fd);
 	close(fetcher->child_config.program_fd);
+	credentials_free(fetcher->credentials);
+	giturl_rules_free(fetcher->rules);
+	free(fetcher->child_config.ca_variable);
 	free((char *)(uintptr_t)fetcher->config.program);
 	free((char *)(uintptr_t)fetcher->config.dir);
 	free((char *)(uintptr_t)fetcher->config.git_allow);

@@ -72,7 +72,7 @@ static void set_limits(const struct fetch_child_config *config) {
 static void become_fetch(const struct fetch_child_config *config, int in_fd, int out_fd, pid_t parent) NORETURN;
 static void become_fetch(const struct fetch_child_config *config, int in_fd, int out_fd, pid_t parent) {
 	static char *const arguments[] = {"trabajos-fetch", NULL};
-	static char *const environment[] = {"LC_ALL=C", "PATH=/usr/bin:/bin", NULL};
+	char *const environment[] = {"LC_ALL=C", "PATH=/usr/bin:/bin", config->ca_variable, NULL};
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);

@@ -16,6 +16,7 @@ struct fetch_child_config {
 	gid_t gid;
 	int64_t file_bytes; // largest file it may write
 	int64_t timeout_ms; // from the order to the answer
+	char *ca_variable;  // "GIT_CA_FILE=…" for its environment; NULL: the system's certificates alone
 };
 
 struct fetch_child;

@@ -31,7 +31,7 @@ struct job {
 	enum job_stop stop;
 	// as claimed
 	char key[37];
-	char *usuario, *url, *ref;
+	char *owner, *usuario, *url, *ref;
 	json_t *spec;
 	int64_t attempt, timeout_s, retries, posted_ms, platform_failures, user_failures;
 	// of this attempt
@@ -91,6 +91,7 @@ static void job_free(struct job *job) {
 	detail_clear(&job->detail);
 	environment_free(job->environment);
 	json_decref(job->spec);
+	free(job->owner);
 	free(job->usuario);
 	free(job->url);
 	free(job->ref);
@@ -392,14 +393,15 @@ static void fetch_over(struct fetch_result *result, const struct outcome *outcom
 }
 
 static void fetch(struct job *job) {
+	const struct fetch_asker asker = {job->owner, job->usuario};
 	struct fetch_result cached = {0};
 	job->state = JOB_FETCHING;
-	if (job->ref && fetcher_cached(job->worker->fetcher, job->url, job->ref, &cached)) {
+	if (job->ref && fetcher_cached(job->worker->fetcher, job->url, job->ref, &asker, &cached)) {
 		fetch_over(&cached, NULL, job);
 		return;
 	}
 	AUTO_ERROR struct error error = {0};
-	if (fetcher_start(job->worker->fetcher, job->url, job->ref, fetch_over, job, &job->fetch, &error) == 0) return;
+	if (fetcher_start(job->worker->fetcher, job->url, job->ref, &asker, fetch_over, job, &job->fetch, &error) == 0) return;
 	outcome_set(&job->outcome, OUTCOME_FETCH, BLAME_PLATFORM, "cannot start the fetch: %s", error_text(&error));
 	worker_attempt_ended(job->worker, false);
 	end(job);
@@ -439,6 +441,7 @@ static void read_claimed(struct job *job, const struct db_result *claimed, size_
 	const char *spec = db_get(claimed, row, 9);
 	memcpy(job->key, db_get(claimed, row, 1), sizeof(job->key));
 	job->attempt = db_get_int(claimed, row, 2);
+	job->owner = mem_strdup(db_get(claimed, row, 3));
 	job->usuario = mem_strdup(db_get(claimed, row, 4));
 	job->url = mem_strdup(db_get(claimed, row, 5));
 	job->ref = mem_strdup(db_get(claimed, row, 6));

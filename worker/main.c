@@ -279,12 +279,18 @@ static void open_sandbox(struct worker *worker) {
 
 static void open_fetcher(struct worker *worker) {
 	AUTO_ERROR struct error error = {0};
+	if (giturl_rules_parse(worker->config.git_allow, &worker->git_rules, &error) < 0) {
+		error_wrap(&error, "GIT_ALLOW");
+		fail(&error);
+	}
 	AUTO_FREE char *program = sibling("trabajos-fetch");
 	bool root = geteuid() == 0;
 	int64_t most_bytes = worker->config.fetch_mb << 20;
 	struct fetch_config config = {.program = program,
 		.dir = worker->config.dir,
 		.git_allow = worker->config.git_allow,
+		.git_credentials_file = worker->config.git_credentials_file,
+		.git_ca_file = worker->config.git_ca_file,
 		.uid = root ? (uid_t)worker->config.uid_base : (uid_t)-1,
 		.gid = root ? (gid_t)worker->config.uid_base : (gid_t)-1,
 		.pack_bytes = most_bytes,
@@ -334,10 +340,6 @@ static void start(struct run *run) {
 	uuid_v7(worker->id);
 	worker->slots = mem_zalloc_array((size_t)worker->config.slots, sizeof(struct job *));
 	worker->loop = loop_new();
-	if (giturl_rules_parse(worker->config.git_allow, &worker->git_rules, &error) < 0) {
-		error_wrap(&error, "GIT_ALLOW");
-		fail(&error);
-	}
 	open_sandbox(worker);
 	open_fetcher(worker);
 	if (http_metrics_open(worker->loop, worker->config.metrics_listen, ready, run, &run->metrics, &error) < 0) fail(&error);
@@ -398,8 +400,11 @@ static int check(struct worker *worker) {
 	AUTO_FREE char *text = json_write(description);
 	printf("sandbox: %s\n", text);
 	if (sandbox_missing(worker->sandbox)) printf("missing for full isolation: %s\n", sandbox_missing(worker->sandbox));
+	open_fetcher(worker);
 	int code = check_kafka(&worker->config.kafka, EXIT_FINE);
 	code = check_postgres(&worker->config.db, code);
+	fetcher_close(worker->fetcher);
+	giturl_rules_free(worker->git_rules);
 	sandbox_close(worker->sandbox);
 	loop_free(worker->loop);
 	options_clear();

@@ -17,7 +17,7 @@
 struct worker_config {
 	struct kafka_config kafka;
 	struct db_config db;
-	char *metrics_listen, *dir, *git_allow;
+	char *metrics_listen, *dir, *git_allow, *git_credentials_file, *git_ca_file;
 	int64_t slots, isolation, uid_base;
 	int64_t job_timeout_s, job_memory_mb, job_processes, job_disk_mb, job_output_kb, job_grace_s;
 	int64_t fetch_timeout_s, fetch_mb, free_mb;

@@ -1,6 +1,4 @@
 """bin/trabajos-fetch itself, against git http-backend and servers that misbehave; no stack is needed."""
-import http.server
-import json
 import os
 import signal
 import subprocess
@@ -9,99 +7,14 @@ import time
 
 import pytest
 
-import trabajos
-
-PROGRAM = trabajos.BIN / "trabajos-fetch"
-ADVERT = (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n\r\n"
-          b"001e# service=git-upload-pack\n0000")
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """git http-backend below /git/ and /other/, and what the tests put into server.odd by path."""
-
-    protocol_version = "HTTP/1.1"
-
-    def answer(self):
-        odd = next((act for path, act in self.server.odd.items() if self.path.startswith(path)), None)
-        self.server.requests.append(self.path)
-        if odd:
-            self.close_connection = True
-            odd(self)
-            return
-        path, _, query = self.path.partition("?")
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        environment = {"PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(self.server.root), "GIT_HTTP_EXPORT_ALL": "1",
-                       "PATH_INFO": path[path.index("/", 1):], "QUERY_STRING": query, "REQUEST_METHOD": self.command,
-                       "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
-                       "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-        done = subprocess.run(["git", "http-backend"], input=body, stdout=subprocess.PIPE, env=environment, check=False)
-        head, _, content = done.stdout.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
-        self.send_response_only(int(headers.pop("Status", "200").split()[0]))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = answer
-
-    def log_message(self, *_):
-        pass
-
-
-class Place:
-    def __init__(self, tmp_path):
-        self.root, self.dir = tmp_path / "git", tmp_path / "worker"
-        for folder in (self.root, self.dir / "mirrors", self.dir / "trees"):
-            folder.mkdir(parents=True)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.root, self.server.odd, self.server.requests = self.root, {}, []
-        self.base = f"http://127.0.0.1:{self.server.server_port}/git/"
-        self.server.handle_error = lambda *_: None  # a connection that the other side ends is what some tests are about
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def git(self, repository, *arguments, **more):
-        return subprocess.run(["git", "-C", self.root / repository, "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
-                              check=True, stdout=subprocess.PIPE, text=True, **more).stdout.strip()
-
-    def commit(self, repository="r.git", files=None, branch="main"):
-        """A commit on the branch of a bare repository, without a work tree; its id."""
-        if not (self.root / repository).exists():
-            subprocess.run(["git", "init", "-q", "--bare", "-b", "main", self.root / repository], check=True)
-        tree = ""
-        for name, text in (files or {"main.sh": "#!/bin/sh\n"}).items():
-            blob = self.git(repository, "hash-object", "-w", "--stdin", input=text)
-            tree += f"{100755 if name.endswith('.sh') else 100644} blob {blob}\t{name}\n"
-        tree = self.git(repository, "mktree", input=tree)
-        head = subprocess.run(["git", "-C", self.root / repository, "rev-parse", "-q", "--verify", branch],
-                              stdout=subprocess.PIPE, text=True, check=False).stdout.split()
-        commit = self.git(repository, "commit-tree", "-m", "x", *[word for p in head for word in ("-p", p)], tree)
-        self.git(repository, "update-ref", f"refs/heads/{branch}", commit)
-        return commit
-
-    def order(self, url, ref=None, **more):
-        order = {"op": "fetch", "url": url if "://" in url else self.base + url, "ref": ref, "git_allow": self.base,
-                 "dir": str(self.dir), "pack_bytes": 1 << 28, "tree_bytes": 1 << 28, "files": 10000,
-                 "connect_timeout_ms": 2000, **more}
-        return json.dumps(order) + "\n"
-
-    def fetch(self, url="r.git", ref=None, **more):
-        done = subprocess.run([PROGRAM], input=self.order(url, ref, **more), stdout=subprocess.PIPE, text=True, timeout=60, check=True)
-        return json.loads(done.stdout)
+import fetching
+from fetching import ADVERT, PROGRAM, failed, status
 
 
 @pytest.fixture
 def place(tmp_path):
-    place = Place(tmp_path)
-    yield place
-    place.server.shutdown()
-    place.server.server_close()
-
-
-def failed(answer, code, blame):
-    assert (answer["ok"], answer.get("code"), answer.get("blame")) == (False, code, blame), answer
-    return answer["message"]
+    with fetching.place_at(tmp_path) as place:
+        yield place
 
 
 def test_a_commit_is_fetched_with_its_plan_and_again_without_the_remote(place):
@@ -163,10 +76,6 @@ def test_urls_that_may_not_be_fetched_are_refused(place, url, code):
     answer = place.fetch(url)
     assert "hunter2" not in failed(answer, code, "user")
     assert place.server.requests == []
-
-
-def status(code, headers=b""):
-    return lambda request: request.wfile.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n%s\r\n" % (code, headers))
 
 
 @pytest.mark.parametrize("act, code, blame", [

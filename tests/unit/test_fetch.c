@@ -118,6 +118,8 @@ static int play_child(void) {
 
 // ---- the worker
 
+static const struct fetch_asker asker = {"0001", "ana"};
+
 struct rig;
 struct seat {
 	struct rig *rig;
@@ -196,7 +198,7 @@ static void start(struct rig *rig, size_t number, const char *what, const char *
 	struct seat *seat = &rig->seats[number];
 	*seat = (struct seat){rig, number};
 	fetch_result_clear(&rig->results[number]);
-	if (fetcher_start(rig->fetcher, url, ref, over, seat, &rig->runs[number], &error) < 0)
+	if (fetcher_start(rig->fetcher, url, ref, &asker, over, seat, &rig->runs[number], &error) < 0)
 		fail_msg("%s", error_text(&error));
 }
 
@@ -233,14 +235,15 @@ static void a_fetch_gives_commit_tree_and_plan(void **state) {
 static void a_known_commit_is_answered_without_a_child(void **state) {
 	struct rig *rig = *state;
 	struct fetch_result result;
-	assert_int_equal(fetcher_cached(rig->fetcher, "https://h.org/fine", COMMIT, &result), 0);
+	assert_int_equal(fetcher_cached(rig->fetcher, "https://h.org/fine", COMMIT, &asker, &result), 0);
 	start(rig, 0, "fine", "main");
 	run_until(rig, 1);
 	fetcher_release(rig->fetcher, TREE);
-	assert_int_equal(fetcher_cached(rig->fetcher, "https://h.org/fine", "main", &result), 0);
-	assert_int_equal(fetcher_cached(rig->fetcher, "https://h.org/other", COMMIT, &result), 0);
+	assert_int_equal(fetcher_cached(rig->fetcher, "https://h.org/fine", "main", &asker, &result), 0);
+	assert_int_equal(fetcher_cached(rig->fetcher, "https://h.org/other", COMMIT, &asker, &result), 0);
 	assert_int_equal(
-		fetcher_cached(rig->fetcher, "https://h.org/fine", "AAAAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &result), 1);
+		fetcher_cached(rig->fetcher, "https://h.org/fine", "AAAAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &asker, &result),
+		1);
 	assert_string_equal(result.tree, TREE);
 	assert_int_equal(result.remote, 0);
 	fetch_result_clear(&result);
@@ -256,7 +259,7 @@ static void a_known_commit_whose_tree_is_gone_is_forgotten(void **state) {
 	fetcher_release(rig->fetcher, TREE);
 	AUTO_FREE char *tree = mem_format("%s/" TREE, rig->dir);
 	assert_int_equal(rmdir(tree), 0);
-	assert_int_equal(fetcher_cached(rig->fetcher, "https://h.org/fine", COMMIT, &result), 0);
+	assert_int_equal(fetcher_cached(rig->fetcher, "https://h.org/fine", COMMIT, &asker, &result), 0);
 }
 
 static void a_held_tree_is_locked_until_its_last_release(void **state) {
@@ -286,10 +289,51 @@ static void who_wants_the_same_commit_shares_a_child(void **state) {
 	fetcher_release(rig->fetcher, TREE);
 }
 
-static void who_wants_a_branch_has_a_child_of_its_own(void **state) {
+// Whoever came after it had begun: the branch may have moved since it asked.
+static void those_that_want_a_branch_meanwhile_share_the_next_child(void **state) {
 	struct rig *rig = *state;
-	for (size_t i = 0; i < 2; i++) start(rig, i, "slow", "main");
+	for (size_t i = 0; i < 4; i++) start(rig, i, "slow", "main");
+	run_until(rig, 1);
+	assert_string_equal(rig->results[0].tree, TREE);
+	assert_null(rig->results[1].tree);
+	run_until(rig, 4);
+	for (size_t i = 0; i < 4; i++) assert_string_equal(rig->results[i].tree, TREE);
+	assert_int_equal(children_asked(rig), 2);
+}
+
+static void a_url_is_fetched_once_at_a_time_and_others_meanwhile(void **state) {
+	struct rig *rig = *state;
+	start(rig, 0, "hang", "one");
+	start(rig, 1, "hang", "two");
+	start(rig, 2, "fine", NULL);
+	run_until(rig, 1);
+	assert_string_equal(rig->results[2].tree, TREE);
+	while (children_asked(rig) < 2) pause_ms(5);
+	assert_int_equal(children_asked(rig), 2);
+	fetch_run_cancel(rig->runs[0]); // the next one begins
+	while (children_asked(rig) < 3) pause_ms(5);
+	fetch_run_cancel(rig->runs[1]);
+}
+
+static void who_is_cancelled_while_waiting_costs_no_child(void **state) {
+	struct rig *rig = *state;
+	start(rig, 0, "slow", "one");
+	start(rig, 1, "slow", "two");
+	start(rig, 2, "slow", "three");
+	fetch_run_cancel(rig->runs[1]);
 	run_until(rig, 2);
+	assert_null(rig->results[1].tree);
+	assert_string_equal(rig->results[2].tree, TREE);
+	assert_int_equal(children_asked(rig), 2);
+}
+
+static void a_failure_does_not_stop_who_waits_behind_it(void **state) {
+	struct rig *rig = *state;
+	start(rig, 0, "crash", "one");
+	start(rig, 1, "crash", "two");
+	run_until(rig, 2);
+	assert_non_null(rig->outcomes[0].message);
+	assert_non_null(rig->outcomes[1].message);
 	assert_int_equal(children_asked(rig), 2);
 }
 
@@ -430,7 +474,10 @@ int main(int argc, char **argv) {
 		WITH_RIG(a_known_commit_whose_tree_is_gone_is_forgotten),
 		WITH_RIG(a_held_tree_is_locked_until_its_last_release),
 		WITH_RIG(who_wants_the_same_commit_shares_a_child),
-		WITH_RIG(who_wants_a_branch_has_a_child_of_its_own),
+		WITH_RIG(those_that_want_a_branch_meanwhile_share_the_next_child),
+		WITH_RIG(a_url_is_fetched_once_at_a_time_and_others_meanwhile),
+		WITH_RIG(who_is_cancelled_while_waiting_costs_no_child),
+		WITH_RIG(a_failure_does_not_stop_who_waits_behind_it),
 		WITH_RIG(the_childs_failures_come_with_their_blame),
 		WITH_RIG(a_child_that_takes_too_long_is_killed),
 		WITH_RIG(a_cancelled_fetch_is_not_heard_of_again),

@@ -117,10 +117,14 @@ int dial_connect(const char *host, const char *port) {
 
 // ---- libgit2's stream
 
+static bool is_bound(void) {
+	return target->allowed || target->secret;
+}
+
 static int stream_connect(git_stream *base) {
 	struct stream *stream = (struct stream *)base;
-	// A libgit2 that was built without tracing, or traces otherwise, fetches nothing from where GIT_ALLOW is in force.
-	if (target->allowed && !request_seen) return fail(DIAL_BROKEN, "this libgit2 does not trace its requests");
+	// A libgit2 that was built without tracing, or traces otherwise, fetches nothing where the path matters.
+	if (is_bound() && !request_seen) return fail(DIAL_BROKEN, "this libgit2 does not trace its requests");
 	stream->fd = dial_connect(stream->host, stream->port);
 	return stream->fd < 0 ? -1 : 0;
 }
@@ -143,7 +147,7 @@ static ssize_t stream_read(git_stream *base, void *data, size_t length) {
 	}
 }
 
-// A redirect within the server could step out of the folder that GIT_ALLOW names; libgit2 follows it without asking, but traces
+// A redirect within the server could step out of the folder that GIT_ALLOW or a credential is for; libgit2 follows it without asking, but traces
 // every request before it writes it. What was seen here goes no further than stream_write.
 static void watch_request(git_trace_level_t level, const char *message) {
 	const char *at = strstr(message, " request to "), *scheme = at ? strstr(at, "://") : NULL;
@@ -223,6 +227,6 @@ int dial_register(const struct dial_target *to, const struct dial_system *system
 	first_fault = DIAL_FINE;
 	bytes_moved = 0;
 	request_seen = false;
-	if (to->allowed && git_trace_set(GIT_TRACE_DEBUG, watch_request) < 0) return -1;
+	if (is_bound() && git_trace_set(GIT_TRACE_DEBUG, watch_request) < 0) return -1;
 	return git_stream_register(GIT_STREAM_STANDARD, &registration);
 }

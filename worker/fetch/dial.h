@@ -15,8 +15,9 @@
 struct dial_target {
 	const char *host; // the only host and port that may be dialled, redirects included; without brackets
 	uint16_t port;
-	const char *path; // requests must stay below it, where `allowed`
+	const char *path; // requests must stay below it, where `allowed` or `secret`
 	bool allowed;     // by GIT_ALLOW: any address will do; else public ones only
+	bool secret;      // a credential is sent
 	int64_t connect_timeout_ms, stall_timeout_ms;
 	int64_t most_bytes; // in all, both ways
 };

@@ -95,6 +95,9 @@ int fault_remote(struct outcome *outcome, int code, enum fault_cause cause) {
 	if (cause == FAULT_TOO_MANY_OBJECTS || strcmp(last_text(), "too many objects") == 0)
 		return set(outcome, OUTCOME_FETCH, BLAME_LIMIT, "the repository has too many objects");
 	if (dial_fault() != DIAL_FINE) return from_dial(outcome, dial_fault());
+	if (cause == FAULT_CREDENTIAL)
+		return set(outcome, OUTCOME_FETCH, BLAME_PLATFORM,
+			"the git server does not take the credential that the operator has given for this URL (GIT_CREDENTIALS_FILE)");
 	if (code == GIT_EAUTH || is_status("401"))
 		return set(outcome, OUTCOME_NOT_FOUND, BLAME_USER, "there is no such repository, or it is a private one");
 	if (is_missing()) return set(outcome, OUTCOME_NOT_FOUND, BLAME_USER, "there is no such repository");

@@ -5,7 +5,7 @@
 #include "lib/resultado.h"
 
 // What of our own doing stopped a transfer; set by callbacks, since libgit2 reports those only as "user".
-enum fault_cause { FAULT_NONE, FAULT_PACK_TOO_LARGE, FAULT_TOO_MANY_OBJECTS };
+enum fault_cause { FAULT_NONE, FAULT_PACK_TOO_LARGE, FAULT_TOO_MANY_OBJECTS, FAULT_CREDENTIAL };
 
 // After a failed remote call: `code` is what libgit2 returned. Always -1.
 int fault_remote(struct outcome *outcome, int code, enum fault_cause cause);

@@ -5,6 +5,7 @@
 #include <git2/commit.h>
 #include <git2/common.h>
 #include <git2/config.h>
+#include <git2/credential.h>
 #include <git2/errors.h>
 #include <git2/global.h>
 #include <git2/graph.h>

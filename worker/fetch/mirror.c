@@ -48,7 +48,10 @@ int mirror_library(void) {
 		git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, (size_t)OBJECTS_MAX) < 0 ||
 		git_libgit2_opts(GIT_OPT_SET_USER_AGENT, "trabajos-fetch") < 0)
 		return -1;
-	return 0;
+	// The system's certificates and the deployment's own, in one file (worker/fetch_ca.c): some builds of libgit2 add it to
+	// what they trust, others trust nothing else from here on.
+	const char *trusted = getenv("GIT_CA_FILE");
+	return trusted ? git_libgit2_opts(GIT_OPT_SET_SSL_CERT_LOCATIONS, trusted, NULL) : 0;
 }
 
 void mirror_library_end(void) {
@@ -165,6 +168,7 @@ bool mirror_reaches(struct mirror *mirror, const git_oid *commit) {
 struct transfer {
 	struct mirror *mirror;
 	enum fault_cause cause;
+	bool showed; // the credential
 };
 
 static int on_progress(const git_indexer_progress *stats, void *payload) {
@@ -173,6 +177,28 @@ static int on_progress(const git_indexer_progress *stats, void *payload) {
 	if ((int64_t)stats->received_bytes > transfer->mirror->order->pack_bytes) transfer->cause = FAULT_PACK_TOO_LARGE;
 	if (stats->total_objects > OBJECTS_MAX) transfer->cause = FAULT_TOO_MANY_OBJECTS;
 	return transfer->cause == FAULT_NONE ? 0 : GIT_EUSER;
+}
+
+// Called where the server asks. Once: who asks again does not take it.
+static int on_credential(git_credential **credential, const char *url, const char *name, unsigned int types, void *payload) {
+	struct transfer *transfer = payload;
+	const struct order *order = transfer->mirror->order;
+	(void)url;
+	(void)name;
+	if (!order->credential_id) return GIT_PASSTHROUGH;
+	if (transfer->showed || !(types & GIT_CREDENTIAL_USERPASS_PLAINTEXT)) {
+		transfer->cause = FAULT_CREDENTIAL;
+		git_error_set_str(GIT_ERROR_NET, "the credential is not taken");
+		return GIT_EUSER;
+	}
+	transfer->showed = true;
+	return git_credential_userpass_plaintext_new(credential, order->username, order->password);
+}
+
+static void set_callbacks(git_remote_callbacks *callbacks, struct transfer *transfer) {
+	callbacks->transfer_progress = on_progress;
+	callbacks->credentials = on_credential;
+	callbacks->payload = transfer;
 }
 
 // Whether the mirror's own files are to blame. What the server sent says so by other classes (INDEXER, NET).
@@ -189,8 +215,7 @@ static int connect_remote(struct mirror *mirror, struct transfer *transfer, git_
 	git_remote_connect_options_init(&options, GIT_REMOTE_CONNECT_OPTIONS_VERSION);
 	options.follow_redirects = GIT_REMOTE_REDIRECT_NONE;
 	options.proxy_opts.type = GIT_PROXY_NONE;
-	options.callbacks.transfer_progress = on_progress;
-	options.callbacks.payload = transfer;
+	set_callbacks(&options.callbacks, transfer);
 	if (git_remote_create_anonymous(remote, mirror->repository, mirror->url->text) < 0) {
 		note_damage(mirror);
 		return fault_local(outcome, "preparing the fetch");
@@ -238,8 +263,7 @@ static int download(struct mirror *mirror, git_remote *remote, struct transfer *
 	}
 	if (one) specs[list.count++] = one;
 	git_fetch_options_init(&options, GIT_FETCH_OPTIONS_VERSION);
-	options.callbacks.transfer_progress = on_progress;
-	options.callbacks.payload = transfer;
+	set_callbacks(&options.callbacks, transfer);
 	options.proxy_opts.type = GIT_PROXY_NONE;
 	options.follow_redirects = GIT_REMOTE_REDIRECT_NONE;
 	options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
@@ -290,6 +314,7 @@ int mirror_fetch(struct mirror *mirror, git_oid *commit, struct outcome *outcome
 		.port = mirror->url->port,
 		.path = mirror->url->path,
 		.allowed = mirror->url->allowed,
+		.secret = mirror->order->credential_id != NULL,
 		.connect_timeout_ms = mirror->order->connect_timeout_ms,
 		.stall_timeout_ms = STALL_MS,
 		.most_bytes = mirror->order->pack_bytes + ADVERT_BYTES,
@@ -298,6 +323,7 @@ int mirror_fetch(struct mirror *mirror, git_oid *commit, struct outcome *outcome
 	git_remote *remote = NULL;
 	if (dial_register(&target, NULL) < 0) return fault_local(outcome, "preparing the fetch");
 	mirror->asked = true;
+	git_error_clear(); // of looking into the mirror: it would be taken for what stopped the fetch
 	int done = fetch_with(mirror, &transfer, &remote, commit, outcome);
 	git_remote_free(remote); // closes the connection: nothing dials after the target is gone
 	return done;

@@ -1,4 +1,4 @@
-// One bare repository per URL under WORKER_DIR/mirrors, locked while it is used. It holds what this URL's own server has sent
+// One bare repository per URL and credential under WORKER_DIR/mirrors, locked while it is used. It holds what this URL's own server has sent
 // and nothing else, so that a commit in it is one that the URL leads to.
 #pragma once
 

@@ -12,6 +12,16 @@ static int need_amount(const json_t *json, const char *name, int64_t *amount, st
 	return *amount < 0 ? error_set(error, ERROR_INPUT, "%s is missing", name) : 0;
 }
 
+static int read_credential(struct order *order, struct error *error) {
+	const json_t *json = json_object_get(order->json, "credential");
+	if (!json || json_is_null(json)) return 0;
+	if (need_text(json, "id", &order->credential_id, error) < 0 ||
+		need_text(json, "username", &order->username, error) < 0 ||
+		need_text(json, "password", &order->password, error) < 0)
+		return error_wrap(error, "credential");
+	return 0;
+}
+
 static int read_fetch(struct order *order, struct error *error) {
 	const json_t *json = order->json;
 	order->op = ORDER_FETCH;
@@ -22,7 +32,7 @@ static int read_fetch(struct order *order, struct error *error) {
 		need_amount(json, "files", &order->files, error) < 0 ||
 		need_amount(json, "connect_timeout_ms", &order->connect_timeout_ms, error) < 0)
 		return -1;
-	return 0;
+	return read_credential(order, error);
 }
 
 static int read_evict(struct order *order, struct error *error) {

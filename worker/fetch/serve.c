@@ -103,11 +103,18 @@ static json_t *describe(struct work *work) {
 	return answer;
 }
 
+// What a credential fetched is kept apart from what anybody may fetch, and from what other credentials did.
+static void name_mirror(const struct order *order, const struct giturl *url, char id[DIGEST_TEXT]) {
+	const char *credential = order->credential_id;
+	AUTO_FREE char *text = credential ? mem_format("%s\n%s", url->text, credential) : mem_strdup(url->text);
+	digest_sha256_hex(text, strlen(text), id);
+}
+
 int serve_fetch(const struct order *order, int root_fd, json_t **answer, struct outcome *outcome) {
 	struct work work = {.order = order, .root_fd = root_fd, .mirror = {.mirrors_fd = -1, .lock_fd = -1}};
 	struct giturl url;
 	if (judge(order, &url, outcome) < 0) return -1;
-	digest_sha256_hex(url.text, strlen(url.text), work.id);
+	name_mirror(order, &url, work.id);
 	if (refs_is_commit_id(order->ref)) {
 		lower(order->ref, work.commit);
 		work.tree = store_find(root_fd, work.id, work.commit);
