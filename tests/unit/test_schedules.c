@@ -353,6 +353,27 @@ static void many_keepers_fire_each_moment_once(void **state UNUSED) {
 	assert_value("SELECT count(*)::text FROM queue", "105");
 }
 
+// Whoever takes the first half meets the keys in the opposite order of whoever takes the second.
+static void keepers_that_meet_the_same_concurrency_keys_fire_each_moment_once(void **state UNUSED) {
+	enum { SCHEDULES = 200, HALF = 50, KEYS = 10, LIMIT = 2 };
+	for (int i = 0; i < SCHEDULES; i++) {
+		int key = i / HALF % 2 ? KEYS - 1 - i % KEYS : i % KEYS;
+		AUTO_FREE char *name = mem_format("schedule-%d", i),
+			       *spec = mem_format("{\"concurrency_key\":\"%d\",\"concurrency_limit\":%d}", key, LIMIT);
+		make(name, "0 3 * * *", "once", spec, "now() - interval '1 hour'");
+	}
+	keep_house("SELECT (count(*) = 0)::text FROM schedules WHERE next_at <= now()");
+	assert_value("SELECT count(*)::text FROM trabajos", "200");
+	assert_value("SELECT count(*)::text FROM concurrency", "200");
+	assert_value("SELECT count(DISTINCT last_key)::text FROM schedules", "200");
+	// of each key as many as may run, no more and no fewer
+	assert_value(
+		"SELECT string_agg(DISTINCT jobs::text, ' ') || ' of ' || count(*) FROM (SELECT t.concurrency_key, count(q.key) AS jobs"
+		" FROM trabajos t LEFT JOIN queue q ON q.key = t.key GROUP BY t.concurrency_key) k",
+		"2 of 10");
+	assert_value("SELECT count(*)::text FROM concurrency WHERE holds", "20");
+}
+
 static void a_moment_to_come_is_awaited(void **state UNUSED) {
 	make("soon", "* * * * *", "skip", "{}", "now() + interval '700 milliseconds'");
 	keep_house("SELECT (count(*) = 1)::text FROM trabajos");
@@ -420,6 +441,7 @@ int main(void) {
 		cmocka_unit_test_setup(a_schedule_that_cannot_go_on_keeps_no_other, clear),
 		cmocka_unit_test_setup(a_concurrency_key_holds_for_scheduled_jobs, clear),
 		cmocka_unit_test_setup(many_keepers_fire_each_moment_once, clear),
+		cmocka_unit_test_setup(keepers_that_meet_the_same_concurrency_keys_fire_each_moment_once, clear),
 		cmocka_unit_test_setup(a_moment_to_come_is_awaited, clear),
 		cmocka_unit_test_setup(idle_workers_are_told, clear),
 	};
