@@ -109,7 +109,6 @@ static void page_failed(struct listing *listing) {
 }
 
 static void page_came(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
-	(void)error;
 	struct listing *listing = arg;
 	listing->fetching = false;
 	if (!listing->request) {
@@ -117,6 +116,7 @@ static void page_came(enum db_status status, const struct db_result *result, con
 		return;
 	}
 	if (status != DB_OK) {
+		answer_complain(listing->request, status, error);
 		page_failed(listing);
 		return;
 	}
@@ -143,7 +143,6 @@ static void fetch(struct listing *listing) {
 // ---- after=<key>
 
 static void position_came(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
-	(void)error;
 	struct listing *listing = arg;
 	listing->fetching = false;
 	if (listing->request && status == DB_OK && db_rows(result)) {
@@ -155,7 +154,7 @@ static void position_came(enum db_status status, const struct db_result *result,
 		answer_problem(listing->request, 400, 0,
 			"The parameter after names no job in this list; it may have been removed since.");
 	else if (listing->request)
-		answer_unavailable(listing->request, "PostgreSQL");
+		answer_no_ledger(listing->request, status, error);
 	listing_free(listing);
 }
 

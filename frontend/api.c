@@ -32,7 +32,6 @@ static void request_gone(void *arg) {
 static void run(struct asking *asking);
 
 static void came(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
-	(void)error;
 	struct asking *asking = arg;
 	struct http_request *request = asking->request;
 	if (status == DB_RETRY && ++asking->tries < TRIES_MOST) {
@@ -44,7 +43,7 @@ static void came(enum db_status status, const struct db_result *result, const st
 	else if (request && status == DB_RETRY)
 		answer_problem(request, 503, ANSWER_RETRY_AFTER_S, "Others are changing the same jobs: nothing was done.");
 	else if (request)
-		answer_unavailable(request, "PostgreSQL");
+		answer_no_ledger(request, status, error);
 	asking_free(asking);
 }
 

@@ -19,11 +19,10 @@ static void request_gone(void *arg) {
 }
 
 static void row_came(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
-	(void)error;
 	AUTO_FREE struct looking *looking = arg;
 	if (!looking->request) return;
 	if (status != DB_OK) {
-		answer_unavailable(looking->request, "PostgreSQL");
+		answer_no_ledger(looking->request, status, error);
 		return;
 	}
 	AUTO_FREE char *text = db_rows(result) ? mem_format("[{\"usuario\":%s,\"key\":\"%s\",\"status\":\"%s\"}]",

@@ -124,7 +124,7 @@ def test_a_worker_that_cannot_claim_or_renew_says_so_and_goes_on(stack, user, no
         assert user.await_end(key) == "Finished"
 
 
-def test_reads_that_fail_are_answered_503_and_go_on(stack, user, worker, script):
+def test_reads_that_fail_are_answered_503_said_in_the_log_and_go_on(stack, frontend, user, worker, script):
     observer = trabajos.observer(stack, "blind-observer")
     with trabajos.running(observer):
         key, _, _ = user.run(script("true").url)
@@ -133,6 +133,9 @@ def test_reads_that_fail_are_answered_503_and_go_on(stack, user, worker, script)
                                  ("/api/v1/trabajos", {}), (f"/api/v1/trabajos/{key}", {})):
                 answer = user.get(path, **params)
                 assert answer.status_code == 503 and "Retry-After" in answer.headers, (path, answer.text)
+                line = trabajos.wait_for("the log says why", lambda answer=answer: [
+                    line for line in frontend.log.read_text().splitlines() if answer.json()["request_id"] in line and "ledger" in line])[0]
+                assert "does not exist" in line, line
             trabajos.wait_for("the observer says so", lambda: "ledger: " in observer.readyz().text)
             trabajos.wait_for("housekeeping says so", log_says(observer, "cannot "))
         observer.await_ready()
