@@ -23,6 +23,8 @@
 #define RETRY_MOST        20
 #define BACKOFF_FIRST_MS  100
 #define BACKOFF_MOST_MS   5000
+#define DAY_MS            ((int64_t)86400000)
+#define MARGIN_DAYS       1 // by which a row outlives its record (housekeeping_retention_check): as much as our clock may be wrong
 
 struct ingest {
 	struct ingest_config config;
@@ -51,7 +53,7 @@ static struct metric useless = {.name = "trabajos_ingest_useless_total",
 	.help = "records without a usable key, or refused by the ledger; skipped",
 	.type = METRIC_COUNTER};
 static struct metric expired = {.name = "trabajos_ingest_expired_total",
-	.help = "records older than the ledger's retention; skipped",
+	.help = "records so old that their jobs may have been removed already; skipped",
 	.type = METRIC_COUNTER};
 
 static void set_trouble(struct ingest *ingest, const char *what) {
@@ -133,7 +135,7 @@ static void add_bad(struct ledger_batch *batch, const struct trabajo *trabajo, c
 
 static void add(struct ingest *ingest, struct ledger_batch *batch, const struct kafka_message *message) {
 	metric_add(&records, 1);
-	int64_t oldest_ms = loop_wall_ms() - ingest->config.retention_days * 86400000;
+	int64_t oldest_ms = loop_wall_ms() - (ingest->config.retention_days - MARGIN_DAYS) * DAY_MS;
 	if (message->timestamp_ms >= 0 && message->timestamp_ms < oldest_ms) {
 		metric_add(&expired, 1);
 		return;

@@ -12,7 +12,7 @@ struct ingest_config {
 	const struct kafka_config *kafka;
 	const struct db_config *db;
 	const struct giturl_rules *git_rules;
-	int64_t retention_days; // records older than that are counted and skipped
+	int64_t retention_days; // records older than that less a day are counted and skipped: their jobs may be gone already
 	// From the ingest's thread: the ledger's tables are there / something was put into the ledger.
 	void (*prepared)(void *arg);
 	void (*arrived)(void *arg);
