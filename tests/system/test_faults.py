@@ -179,6 +179,30 @@ def test_daemons_that_start_before_their_services_wait_for_them(stack, session_w
             daemon.end()
 
 
+def test_a_job_that_kills_its_worker_every_time_ends_as_a_dead_letter_and_hurts_nobody_else(stack, users, no_worker, script):
+    attempts = 3
+    options = {"LEASE_S": 3, "MAX_ATTEMPTS": attempts}
+    observer, worker = trabajos.observer(stack, "undertaker", **options), trabajos.worker(stack, "victim", WORKER_SLOTS=2, **options)
+    poison = users["user"].add(script("sleep 300").url, retries=9)
+    others = [users["user2"].add(script("true").url) for _ in range(12)]
+    with trabajos.running(observer):  # keeps the house while nobody works
+        for attempt in range(1, attempts + 1):
+            with trabajos.running(worker):
+                trabajos.wait_for(f"it runs for the time {attempt}", lambda attempt=attempt: stack.sql(
+                    "SELECT status, attempt FROM trabajos WHERE key = %s", poison) == [("Running", attempt)])
+                worker.kill()
+        assert users["user"].await_end(poison) == "Failed"
+        with trabajos.running(worker):
+            assert [users["user2"].await_end(key) for key in others] == ["Finished"] * len(others)
+            assert stack.sql("SELECT status FROM trabajos WHERE key = %s", poison) == [("Failed",)], "it is not tried again"
+    letter, = [each for each in users["user"].get("/api/v1/dead", limit=1000).json() if each["key"] == poison]
+    assert (letter["outcome"]["code"], letter["outcome"]["blame"]) == ("lost", "platform")
+    assert [(each["attempt"], each["outcome"]["code"]) for each in letter["attempts"]] == [(n, "lost") for n in range(1, attempts + 1)]
+    assert letter["failures"] == {"platform": attempts, "user": 0}
+    assert stack.sql("SELECT count(*) FROM dead_letters WHERE key = ANY (%s::uuid[])", others) == [(0,)]
+    assert finished_once(stack, others)
+
+
 def test_bad_configuration_ends_the_start_with_a_line_that_names_the_option(stack):
     for program, option, value in (("trabajos-worker", "WORKER_SLOTS", "many"), ("trabajos-frontend", "FRONTEND_LISTEN", "nowhere"),
                                    ("trabajos-observer", "SCALE_MAX", "-1"), ("trabajos-worker", "WORKER_ISOLATION", "some")):
