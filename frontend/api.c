@@ -110,6 +110,29 @@ int api_key(struct http_request *request, char key[UUID_TEXT]) {
 	return -1;
 }
 
+void api_change(const struct frontend *frontend, struct http_request *request, const struct token_claims *claims,
+	const struct db_statement *statement, const char *why,
+	void (*answer)(struct http_request *request, const struct db_result *result, void *arg)) {
+	char key[UUID_TEXT];
+	if (api_key(request, key)) return;
+	const struct api_query query = {.statement = statement,
+		.writes = true,
+		.params = {key, api_whose(claims), why},
+		.count = why ? 3 : 2,
+		.answer = answer,
+		.arg = (void *)(uintptr_t)frontend};
+	api_query(frontend, request, &query);
+}
+
+const char *api_changed(struct http_request *request, const struct db_result *result, char key[UUID_TEXT], const char **state) {
+	const char *what = db_get(result, 0, 0);
+	*state = db_get(result, 0, 1);
+	if (api_key(request, key)) return NULL;
+	if (strcmp(what, "unknown") != 0) return what;
+	api_no_job(request);
+	return NULL;
+}
+
 void api_answer_json(struct http_request *request, int status, json_t *json) {
 	AUTO_FREE char *text = json_write(json);
 	json_decref(json);

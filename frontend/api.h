@@ -34,6 +34,15 @@ struct api_query {
 };
 void api_query(const struct frontend *frontend, struct http_request *request, const struct api_query *query);
 
+// A function of the ledger that changes the job of the path: $1 key, $2 owner, and $3 why, where it is not NULL. arg of its answer:
+// the frontend.
+void api_change(const struct frontend *frontend, struct http_request *request, const struct token_claims *claims,
+	const struct db_statement *statement, const char *why,
+	void (*answer)(struct http_request *request, const struct db_result *result, void *arg));
+// What it did, and the job's key and state; NULL: there is no such job, answered.
+const char *api_changed(
+	struct http_request *request, const struct db_result *result, char key[UUID_TEXT], const char **state) MUST_USE;
+
 // ---- pages: $1 owner, $2 usuario, $3 key behind which, $4 most (see api_statements.h)
 
 struct api_page {

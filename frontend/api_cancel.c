@@ -13,28 +13,16 @@ static const char *how(const char *answer, const char *status) {
 
 static void answer(struct http_request *request, const struct db_result *result, void *arg) {
 	const struct frontend *frontend = arg;
-	const char *what = db_get(result, 0, 0), *status = db_get(result, 0, 1);
 	char key[UUID_TEXT];
-	if (api_key(request, key)) return;
-	if (strcmp(what, "unknown") == 0) {
-		api_no_job(request);
-		return;
-	}
+	const char *status, *what = api_changed(request, result, key, &status);
+	if (!what) return;
 	// its place may be free for another one
 	intake_tap(frontend->intake);
 	api_answer_json(request, 200, json_pack("{s:s, s:s, s:s}", "key", key, "status", status, "cancel", how(what, status)));
 }
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
-	char key[UUID_TEXT];
-	if (api_key(request, key)) return;
-	const struct api_query query = {.statement = &api_statement_cancel,
-		.writes = true,
-		.params = {key, api_whose(claims), "cancelled while it was queued"},
-		.count = 3,
-		.answer = answer,
-		.arg = arg};
-	api_query(arg, request, &query);
+	api_change(arg, request, claims, &api_statement_cancel, "cancelled while it was queued", answer);
 }
 
 void api_cancel_handle(struct http_request *request, void *arg) {

@@ -8,12 +8,10 @@
 
 static void answer(struct http_request *request, const struct db_result *result, void *arg) {
 	const struct frontend *frontend = arg;
-	const char *what = db_get(result, 0, 0), *status = db_get(result, 0, 1);
 	char key[UUID_TEXT];
-	if (api_key(request, key)) return;
-	if (strcmp(what, "unknown") == 0) {
-		api_no_job(request);
-	} else if (strcmp(what, "active") == 0) {
+	const char *status, *what = api_changed(request, result, key, &status);
+	if (!what) return;
+	if (strcmp(what, "active") == 0) {
 		answer_problem(
 			request, 409, 0, "The job has not ended: it is %s. Only one that has ended can be replayed.", status);
 	} else {
@@ -25,15 +23,7 @@ static void answer(struct http_request *request, const struct db_result *result,
 }
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
-	char key[UUID_TEXT];
-	if (api_key(request, key)) return;
-	const struct api_query query = {.statement = &api_statement_replay,
-		.writes = true,
-		.params = {key, api_whose(claims)},
-		.count = 2,
-		.answer = answer,
-		.arg = arg};
-	api_query(arg, request, &query);
+	api_change(arg, request, claims, &api_statement_replay, NULL, answer);
 }
 
 void api_replay_handle(struct http_request *request, void *arg) {
