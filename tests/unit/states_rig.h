@@ -140,6 +140,68 @@ static inline int64_t finish_one(const char *key, int64_t attempt, const char *s
 
 #define FINISH(n, attempt, status) finish_one("00000000-0000-7000-8000-00000000000" #n, attempt, status, 0)
 
+// Claims at once by several workers, each of which ends one of its own in every round.
+struct claimers {
+	int most, user_limit; // of a claim
+	int64_t running_most; // at any time, over all of them
+	const char *end;      // a statement; $1: the worker
+};
+
+enum { CLAIMERS = 4, CLAIM_ROUNDS = 30 };
+
+struct claimer_thread {
+	const struct claimers *claimers;
+	int number;
+	pthread_t thread;
+	unsigned failed, over;
+};
+
+static inline bool claimer_runs(struct db *mine, const struct db_statement *statement, struct db_params *params) {
+	enum db_status status = db_execute(mine, statement, params, NULL, NULL);
+	db_params_free(params);
+	return status == DB_OK || status == DB_RETRY; // others were in the way
+}
+
+static inline void *claimer_run(void *arg) {
+	static const struct db_statement running = {"running", "SELECT count(*) FROM attempts WHERE finished_at IS NULL"};
+	struct claimer_thread *self = arg;
+	const struct db_statement end = {"end", self->claimers->end};
+	AUTO_FREE char *name = mem_format("worker-%d", self->number);
+	struct db *mine;
+	assert_int_equal(db_open(&scratch.config, NULL, &mine), 0);
+	for (int round = 0; round < CLAIM_ROUNDS; round++) {
+		struct db_result *result = NULL;
+		struct db_params *params = db_params_new(), *mine_only = db_params_new();
+		db_text(params, name);
+		db_int(params, self->claimers->most);
+		db_int(params, 30);
+		db_int(params, self->claimers->user_limit);
+		db_text(params, NULL);
+		self->failed += !claimer_runs(mine, &worker_claim, params);
+		bool counted = db_execute(mine, &running, NULL, &result, NULL) == DB_OK;
+		self->failed += !counted;
+		self->over += counted && db_get_int(result, 0, 0) > self->claimers->running_most;
+		db_result_free(result);
+		db_text(mine_only, name);
+		self->failed += !claimer_runs(mine, &end, mine_only);
+	}
+	db_close(mine);
+	return NULL;
+}
+
+static inline void claim_at_once(const struct claimers *claimers) {
+	struct claimer_thread threads[CLAIMERS];
+	for (int i = 0; i < CLAIMERS; i++) {
+		threads[i] = (struct claimer_thread){.claimers = claimers, .number = i};
+		assert_int_equal(pthread_create(&threads[i].thread, NULL, claimer_run, &threads[i]), 0);
+	}
+	for (int i = 0; i < CLAIMERS; i++) pthread_join(threads[i].thread, NULL);
+	for (int i = 0; i < CLAIMERS; i++) {
+		assert_int_equal(threads[i].failed, 0);
+		assert_int_equal(threads[i].over, 0);
+	}
+}
+
 static inline int empty(void **state UNUSED) {
 	must("TRUNCATE trabajos, workers");
 	return 0;

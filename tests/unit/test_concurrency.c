@@ -1,10 +1,6 @@
 // Concurrency keys (sql/0002-states.sql), against a real PostgreSQL.
 #include "tests/unit/states_rig.h"
 
-#include <pthread.h>
-
-enum { CLAIMERS = 4, CLAIM_ROUNDS = 30 };
-
 static void of_one_key_no_more_run_than_the_limit(void **state UNUSED) {
 	ADD(1, "ana", 0, "'k'", 2, false, "now()");
 	ADD(2, "ana", 0, "'k'", 2, false, "now()");
@@ -65,52 +61,18 @@ static void a_place_is_not_lost_between_an_older_transaction_and_a_newer_job(voi
 	assert_claims(1, "ana");
 }
 
-static void *run_concurrency(void *arg) {
-	intptr_t over = 0;
-	struct db *mine;
-	AUTO_FREE char *name = mem_format("worker-%d", (int)(intptr_t)arg);
-	static const struct db_statement running = {"running", "SELECT count(*) FROM attempts WHERE finished_at IS NULL"};
-	static const struct db_statement end = {"end",
-		"WITH one AS (SELECT t.key FROM trabajos t WHERE t.worker = $1 AND t.status = 'Running' LIMIT 1 FOR UPDATE),"
-		" gone AS (UPDATE trabajos t SET status = 'Finished' FROM one WHERE t.key = one.key RETURNING t.key, t.attempt,"
-		" t.usuario), visible AS (INSERT INTO resultados SELECT usuario, key, 'Finished' FROM gone)"
-		" UPDATE attempts a SET finished_at = now() FROM gone g WHERE a.key = g.key AND a.attempt = g.attempt"};
-	assert_int_equal(db_open(&scratch.config, NULL, &mine), 0);
-	for (int round = 0; round < CLAIM_ROUNDS; round++) {
-		struct db_result *result = NULL;
-		struct db_params *params = db_params_new(), *mine_only = db_params_new();
-		db_text(params, name);
-		db_int(params, 4);
-		db_int(params, 30);
-		db_int(params, 0);
-		db_text(params, NULL);
-		enum db_status claimed = db_execute(mine, &worker_claim, params, NULL, NULL);
-		if (claimed != DB_OK && claimed != DB_RETRY) over += 1000;
-		if (db_execute(mine, &running, NULL, &result, NULL) != DB_OK || db_get_int(result, 0, 0) > 2) over++;
-		db_text(mine_only, name);
-		enum db_status ended = db_execute(mine, &end, mine_only, NULL, NULL);
-		if (ended != DB_OK && ended != DB_RETRY) over += 1000;
-		db_result_free(result);
-		db_params_free(params);
-		db_params_free(mine_only);
-	}
-	db_close(mine);
-	return (void *)over;
-}
-
 static void the_limit_of_a_key_holds_under_claims_at_once(void **state UNUSED) {
-	pthread_t threads[CLAIMERS];
 	must("SELECT trabajos_add(gen_random_uuid(), 'ana', 'ana', false, 'u', '{}', 'f', NULL, 0::smallint, NULL, 0, 'k', 2, false, now(),"
 	     " now()) FROM generate_series(1, 200)");
-	for (intptr_t i = 0; i < CLAIMERS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, run_concurrency, (void *)i), 0);
-	for (int i = 0; i < CLAIMERS; i++) {
-		void *over;
-		pthread_join(threads[i], &over);
-		assert_null(over);
-	}
+	claim_at_once(&(struct claimers){.most = 4,
+		.running_most = 2,
+		.end = "WITH one AS (SELECT t.key FROM trabajos t WHERE t.worker = $1 AND t.status = 'Running' LIMIT 1 FOR UPDATE),"
+		       " gone AS (UPDATE trabajos t SET status = 'Finished' FROM one WHERE t.key = one.key RETURNING t.key, t.attempt,"
+		       " t.usuario), visible AS (INSERT INTO resultados SELECT usuario, key, 'Finished' FROM gone)"
+		       " UPDATE attempts a SET finished_at = now() FROM gone g WHERE a.key = g.key AND a.attempt = g.attempt"});
 	assert_sound();
 	assert_says("SELECT count(*) FROM concurrency c WHERE holds", "2");
+	assert_says("SELECT count(*) > 5 FROM attempts", "t"); // they did claim
 }
 
 int main(void) {

@@ -1,44 +1,6 @@
 #include "lib/ledger.h"
-#include "lib/mem.h"
-#include "lib/migrate.h"
 #include "lib/uuid.h"
-#include "tests/unit/scratch_db.h"
-
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-static struct scratch_db scratch;
-static struct db *db;
-
-static void must(const char *sql) {
-	AUTO_ERROR struct error error = {0};
-	if (db_script(db, sql, &error) != DB_OK) fail_msg("%s: %s", sql, error_text(&error));
-}
-
-// The first value of a question asked once, as text; owned.
-static char *ask(const char *sql) {
-	AUTO_ERROR struct error error = {0};
-	const struct db_statement statement = {"", sql};
-	struct db_result *result = NULL;
-	struct db *asking;
-	assert_int_equal(db_open(&scratch.config, NULL, &asking), 0);
-	if (db_execute(asking, &statement, NULL, &result, &error) != DB_OK) fail_msg("%s: %s", sql, error_text(&error));
-	const char *value = db_rows(result) ? db_get(result, 0, 0) : NULL;
-	char *text = mem_strdup(value ? value : "NULL");
-	db_result_free(result);
-	db_close(asking);
-	return text;
-}
-
-#define assert_says(sql, expected)                                                                                             \
-	do {                                                                                                                   \
-		AUTO_FREE char *said_ = ask(sql);                                                                              \
-		assert_string_equal(said_, expected);                                                                          \
-	} while (0)
+#include "tests/unit/states_rig.h"
 
 static struct trabajo job(const char *key, const char *url) {
 	struct trabajo trabajo = {.owner = mem_strdup("sub-1"),
@@ -71,11 +33,6 @@ static void insert(struct ledger_batch *batch, size_t from, size_t count, int64_
 #define KEY_A "aaaaaaaa-0000-7000-8000-000000000000"
 #define KEY_B "bbbbbbbb-0000-7000-8000-000000000000"
 #define KEY_C "cccccccc-0000-7000-8000-000000000000"
-
-static int empty(void **state UNUSED) {
-	must("TRUNCATE trabajos");
-	return 0;
-}
 
 static void a_job_is_written_with_all_that_it_asks_for(void **state UNUSED) {
 	AUTO_JSON json_t *spec = json_pack("{ss, si, si, si, s{ss}}", "ref", "v1", "priority", 7, "timeout_s", 30, "retries", 2,
@@ -259,16 +216,6 @@ static void many_taps_are_few_notifications(void **state UNUSED) {
 	ledger_tap_close(rig.tap);
 	loop_timer_free(rig.timer);
 	loop_free(rig.loop);
-}
-
-static int start(void **state UNUSED) {
-	return scratch_open(&scratch) || db_open(&scratch.config, NULL, &db) || migrate_apply(db, NULL, NULL, NULL) ? -1 : 0;
-}
-
-static int stop(void **state UNUSED) {
-	db_close(db);
-	scratch_close(&scratch);
-	return 0;
 }
 
 int main(void) {

@@ -1,20 +1,6 @@
 // The weaker levels, forced on a machine that could do better, and a worker that refuses jobs for its level.
-#include "tests/unit/sandbox_rig.h"
+#include "tests/unit/sandbox_group.h"
 #include "worker/probe.h"
-
-static struct rig rig;
-
-static int setup(void **state) {
-	(void)state;
-	rig_open(&rig, SANDBOX_NONE);
-	return 0;
-}
-
-static int teardown(void **state) {
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
 
 static void expect_probe(enum sandbox_level level) {
 	struct error error = {0};

@@ -1,11 +1,9 @@
 // Limits are kept, and it is said which was met. Each in a box that is really started.
-#include "tests/unit/sandbox_rig.h"
+#include "tests/unit/sandbox_group.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-
-static struct rig rig;
 
 // ---- what exceeds
 
@@ -69,18 +67,6 @@ static const struct attack attacks[] = {
 };
 
 // ---- tests
-
-static int setup(void **state) {
-	(void)state;
-	rig_open(&rig, SANDBOX_NONE);
-	return 0;
-}
-
-static int teardown(void **state) {
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
 
 static void too_much_memory_ends_the_job_and_is_attributed(void **state) {
 	(void)state;

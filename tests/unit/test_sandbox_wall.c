@@ -1,6 +1,6 @@
 // Landlock, the second wall: that it stands alone where the first one has a hole, that programs can live with it, and that a
 // kernel without it is named.
-#include "tests/unit/sandbox_rig.h"
+#include "tests/unit/sandbox_group.h"
 #include "worker/probe.h"
 
 #include <linux/filter.h>
@@ -9,20 +9,6 @@
 #include <sys/mman.h>
 
 #define CALL_CREATE_RULESET 444
-
-static struct rig rig;
-
-static int setup(void **state) {
-	(void)state;
-	rig_open(&rig, SANDBOX_NONE);
-	return 0;
-}
-
-static int teardown(void **state) {
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
 
 static void require_wall(void) {
 	rig_require(&rig, SANDBOX_REDUCED);

@@ -1,8 +1,6 @@
 // The transitions of a job in SQL (sql/0002-states.sql and the worker's statements), against a real PostgreSQL.
 #include "tests/unit/states_rig.h"
 
-#include <pthread.h>
-
 // ---- claim
 
 static void the_owner_with_the_fewest_running_jobs_goes_first(void **state UNUSED) {
@@ -82,53 +80,19 @@ static void a_missed_lane_is_found_again_and_an_empty_one_removed(void **state U
 	assert_claims(1, "ana");
 }
 
-// Claims at once, of one owner with a limit; each thread ends some of what it got.
-enum { CLAIMERS = 4, CLAIM_ROUNDS = 30, LIMIT = 3 };
-
-static void *claim_and_watch(void *arg) {
-	intptr_t over = 0;
-	struct db *mine;
-	AUTO_FREE char *name = mem_format("worker-%d", (int)(intptr_t)arg);
-	static const struct db_statement running = {"running", "SELECT count(*) FROM attempts WHERE finished_at IS NULL"};
-	static const struct db_statement end = {"end",
-		"WITH one AS (SELECT t.key FROM trabajos t WHERE t.worker = $1 AND t.status = 'Running' LIMIT 1 FOR UPDATE),"
-		" gone AS (UPDATE trabajos t SET status = 'Queued', worker = NULL FROM one WHERE t.key = one.key RETURNING t.key,"
-		" t.attempt, t.owner, t.eligible_at), ended AS (UPDATE attempts a SET finished_at = now() FROM gone g"
-		" WHERE a.key = g.key AND a.attempt = g.attempt)"
-		" INSERT INTO queue SELECT 0, owner, 0, eligible_at, key, attempt FROM gone"};
-	assert_int_equal(db_open(&scratch.config, NULL, &mine), 0);
-	for (int round = 0; round < CLAIM_ROUNDS; round++) {
-		struct db_result *result = NULL;
-		struct db_params *params = db_params_new(), *mine_only = db_params_new();
-		db_text(params, name);
-		db_int(params, 2);
-		db_int(params, 30);
-		db_int(params, LIMIT);
-		db_text(params, NULL);
-		if (db_execute(mine, &worker_claim, params, NULL, NULL) != DB_OK) over += 1000;
-		if (db_execute(mine, &running, NULL, &result, NULL) != DB_OK || db_get_int(result, 0, 0) > LIMIT) over++;
-		db_text(mine_only, name);
-		if (db_execute(mine, &end, mine_only, NULL, NULL) != DB_OK) over += 1000;
-		db_result_free(result);
-		db_params_free(params);
-		db_params_free(mine_only);
-	}
-	db_close(mine);
-	return (void *)over;
-}
-
 static void the_limit_of_a_user_holds_under_claims_at_once(void **state UNUSED) {
-	pthread_t threads[CLAIMERS];
 	must("SELECT trabajos_add(gen_random_uuid(), 'ana', 'ana', false, 'u', '{}', 'f', NULL, 0::smallint, NULL, 0, NULL, 1, false, now(),"
 	     " now()) FROM generate_series(1, 20)");
-	for (intptr_t i = 0; i < CLAIMERS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, claim_and_watch, (void *)i), 0);
-	for (int i = 0; i < CLAIMERS; i++) {
-		void *over;
-		pthread_join(threads[i], &over);
-		assert_null(over);
-	}
+	claim_at_once(&(struct claimers){.most = 2,
+		.user_limit = 3,
+		.running_most = 3,
+		.end = "WITH one AS (SELECT t.key FROM trabajos t WHERE t.worker = $1 AND t.status = 'Running' LIMIT 1 FOR UPDATE),"
+		       " gone AS (UPDATE trabajos t SET status = 'Queued', worker = NULL FROM one WHERE t.key = one.key RETURNING t.key,"
+		       " t.attempt, t.owner, t.eligible_at), ended AS (UPDATE attempts a SET finished_at = now() FROM gone g"
+		       " WHERE a.key = g.key AND a.attempt = g.attempt)"
+		       " INSERT INTO queue SELECT 0, owner, 0, eligible_at, key, attempt FROM gone"});
 	assert_sound();
+	assert_says("SELECT count(*) > 5 FROM attempts", "t"); // they did claim
 }
 
 // ---- fence
