@@ -120,6 +120,20 @@ def attempts_have_a_reason(facts):
             yield f"{key}: failed {own} times by itself, but only {facts.asked[key].retries} retries were asked for"
 
 
+def platform_faults_have_a_budget(facts):
+    """A job is given up by the platform after so many of its faults, no sooner and no later; to be given back is none."""
+    for key, (_, status, last, _) in facts.jobs.items():
+        if replayed(facts, key):
+            continue
+        attempts = attempts_of(facts, key)
+        faults = sum(1 for each in attempts.values() if each.blame == "platform" and not each.message.startswith("given back"))
+        given_up = status == "Failed" and last in attempts and attempts[last].blame == "platform"
+        if faults > facts.max_attempts or (given_up and faults < facts.max_attempts):
+            yield f"{key}: is {status} after {faults} faults of the platform, and {facts.max_attempts} are its budget"
+        if given_up and key not in facts.dead:
+            yield f"{key}: was given up after {faults} faults of the platform, and is no dead letter"
+
+
 def outcomes_are_those_of_the_kind(facts):
     for key, asked in facts.asked.items():
         if key not in facts.jobs or facts.jobs[key][1] not in FINAL:
@@ -128,7 +142,7 @@ def outcomes_are_those_of_the_kind(facts):
         cancelled = any(answer in ("requested", "done", None) for answer in asked.cancels) or (asked.group and asked.group[3])
         if "done" in asked.cancels and not replayed(facts, key) and status != "Cancelled":
             yield f"{key}: its cancel was done, and it ended {status} ({code})"
-        wanted = [("Failed", "exit")] if asked.kind == "broken" else [("Finished", "ok")]
+        wanted = [{"broken": ("Failed", "exit"), "deadly": ("Failed", "lost")}.get(asked.kind, ("Finished", "ok"))]
         if cancelled:
             wanted.append(("Cancelled", "cancelled"))
         if (status, code) in wanted:
@@ -225,7 +239,7 @@ def nothing_is_left(facts):
 
 
 RULES = (accepted_jobs_end, records_become_jobs, nothing_comes_from_nowhere, results_are_visible_once, results_have_their_record,
-         records_are_of_results, attempts_have_a_reason, outcomes_are_those_of_the_kind, traces_are_whole,
+         records_are_of_results, attempts_have_a_reason, platform_faults_have_a_budget, outcomes_are_those_of_the_kind, traces_are_whole,
          fenced_attempts_have_no_effect, overlaps_end, concurrency_limits_hold, nothing_is_left)
 
 

@@ -21,6 +21,7 @@ class Attempt:
     code: str | None  # of its outcome
     message: str
     detail: bool  # whether its worker has written it itself
+    blame: str | None = None  # of its outcome
 
 
 @dataclasses.dataclass
@@ -38,6 +39,7 @@ class Asked:
 @dataclasses.dataclass
 class Facts:
     lease_s: float = 3
+    max_attempts: int = 5
     asked: dict = dataclasses.field(default_factory=dict)  # key → Asked
     possible: set = dataclasses.field(default_factory=set)  # keys that may be there too
     differing: list = dataclasses.field(default_factory=list)  # (number, key, other key): one idempotency key, two jobs
@@ -89,7 +91,7 @@ def read_ledger(stack, facts):
     for key, usuario, status, attempt, code in stack.sql("SELECT key::text, usuario, status, attempt, outcome->>'code' FROM trabajos"):
         facts.jobs[key] = (usuario, status, attempt, code)
     rows = stack.sql("SELECT key::text, attempt, worker, extract(epoch FROM started_at)::float8, extract(epoch FROM finished_at)::float8,"
-                     " outcome->>'code', coalesce(outcome->>'message', ''), coalesce(detail, '{}') <> '{}' FROM attempts")
+                     " outcome->>'code', coalesce(outcome->>'message', ''), coalesce(detail, '{}') <> '{}', outcome->>'blame' FROM attempts")
     for key, number, *rest in rows:
         facts.attempts.setdefault(key, {})[number] = Attempt(*rest)
     logs = {}
@@ -156,7 +158,7 @@ def left_on_disk(stack, fleet, disk):
 
 def gather(stack, fleet, load, watch, disk):
     """After all daemons have ended."""
-    facts = Facts(lease_s=world.LEASE_S)
+    facts = Facts(lease_s=world.LEASE_S, max_attempts=world.MAX_ATTEMPTS)
     read_load(load, facts)
     read_ledger(stack, facts)
     read_topics(stack, facts)

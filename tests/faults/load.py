@@ -8,13 +8,16 @@ import itertools
 import json
 import random
 import shutil
+import signal
 import threading
 import time
 import uuid
 
 import confluent_kafka
+import psycopg2
 import requests
 import trabajos
+from gather import FINAL
 
 USERS = ("user", "user2", "admin")
 
@@ -30,6 +33,7 @@ KINDS = {
     "long": "sleep 10\nsay end\n",  # longer than a lease and a freeze: two attempts at once
     "flaky": "say end\n[ $TRABAJO_ATTEMPT -ge 2 ]\n",
     "broken": "say end\nexit 3\n",
+    "deadly": "sleep 300\nsay end\n",  # kills whoever runs it, see Load.hunt
 }
 # (kind, retries, share of all jobs)
 MIX = (("quick", 0, 56), ("nap", 0, 22), ("long", 0, 2), ("flaky", 9, 10), ("broken", 1, 10))
@@ -201,6 +205,8 @@ class Load:
         except requests.RequestException:
             session.close()
             return None
+        if answer.status_code == 401 and member.misdated:
+            return None  # to a clock that is an hour off every token is of another time
         assert answer.status_code not in (400, 401, 403, 405, 422, 500), f"{path} answered {answer.status_code}: {answer.text}"
         return answer if answer.status_code not in (429, 503) else None
 
@@ -252,6 +258,26 @@ class Load:
                 self.jobs.append(job)
                 self.accepted += 1
         return job.key
+
+    def add_deadly(self):
+        """A job that kills its worker each time, which goes on beside the other faults; whether there is one now."""
+        key = self.add_now("deadly")
+        if key:
+            with self.lock:
+                self.put_off(0, self.hunt, next(job for job in reversed(self.jobs) if job.key == key))
+        return bool(key)
+
+    def hunt(self, job):
+        """Kills the worker that runs it, if one does; true when the job has ended."""
+        try:
+            rows = self.stack.sql("SELECT t.status, a.worker FROM trabajos t LEFT JOIN attempts a ON a.key = t.key AND a.finished_at IS NULL"
+                                  " WHERE t.key = %s", job.key)
+        except psycopg2.Error:
+            return False
+        member = self.fleet.members.get(self.fleet.worker_names().get(rows[0][1])) if rows else None
+        if member:
+            self.fleet.send(member, signal.SIGKILL)
+        return bool(rows) and rows[0][0] in FINAL
 
     def submit_all(self):
         session = requests.Session()

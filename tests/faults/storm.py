@@ -15,6 +15,7 @@ import trabajos
 from world import FAKETIME, GUESTS, LEASE_S, OBSERVERS, WORKERS
 
 DISK = "w3"
+MISDATED = "f2"
 
 
 class Disk:
@@ -180,10 +181,11 @@ class Storm:
         return member.name
 
     def clocks_apart(self):
-        """Its clock is wrong until it is started anew by something else. A frontend would, rightly, find all tokens expired."""
+        """Its clock is wrong until the calm. One frontend of the two has one too: rightly, it finds every token expired or not yet
+        valid, and accepts nothing."""
         if not FAKETIME:
             return "faketime is not installed"
-        member = self.dice.choice(self.fleet.of(*WORKERS, *OBSERVERS))
+        member = self.dice.choice(self.fleet.of(*WORKERS, *OBSERVERS, MISDATED))
         member.clock_s = self.dice.choice((3600, -3600))
         self.fleet.send(member, signal.SIGKILL)
         self.nap(2, 4)
@@ -200,9 +202,12 @@ class Storm:
     def poison(self):
         self.load.add_poison()
 
+    def deadly_job(self):
+        return None if self.load.add_deadly() else "Kafka does not take it"
+
     FAULTS = (kill_storm, kill_workers_together, freeze_worker, freeze_another, kafka_restarted, kafka_killed, postgres_immediate,
               postgres_killed, postgres_away, delay, stall, swallow, refuse, cut, reset, orphan, rebalance_storm, worker_leaves,
-              clocks_apart, disk_full, poison)
+              clocks_apart, disk_full, poison, deadly_job)
 
     def one(self, fault):
         began = time.monotonic()

@@ -23,7 +23,22 @@ def log(key, attempt, start, end):
 
 
 def lost(worker, started, finished):
-    return Attempt(worker, started, finished, "lost", "the worker was lost: its lease ran out", False)
+    return Attempt(worker, started, finished, "lost", "the worker was lost: its lease ran out", False, "platform")
+
+
+def deadly(world, faults):
+    """A job that killed its worker each time, and was once given back by one that was stopped."""
+    key = "11111111-0000-4000-8000-000000000006"
+    world.asked[key] = Asked("deadly", 0)
+    world.intake.append(key)
+    world.attempts[key] = {number: lost("a", 30 + 2 * number, 31 + 2 * number) for number in range(1, faults + 1)}
+    world.attempts[key][faults + 1] = world.attempts[key][faults]
+    world.attempts[key][faults] = dataclasses.replace(lost("a", 50, 51), message="given back to the queue by its worker")
+    world.jobs[key] = ("user", "Failed", faults + 1, "lost")
+    world.resultados.append(("user", key, "Failed"))
+    world.records.append(record(key, "Failed", faults + 1, "lost"))
+    world.dead.add(key)
+    return key
 
 
 @pytest.fixture
@@ -57,6 +72,22 @@ def rules(facts):
 
 def test_a_good_world_has_no_violation(world):
     assert check(world) == []
+
+
+def test_a_deadly_job_that_used_up_its_budget_is_fine(world):
+    deadly(world, world.max_attempts)
+    assert check(world) == []
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_deadly_job_that_was_tried_too_seldom_or_too_often_is_found(world, more):
+    deadly(world, world.max_attempts + more)
+    assert rules(world) == {"platform faults have a budget"}
+
+
+def test_a_deadly_job_that_is_no_dead_letter_is_found(world):
+    world.dead.remove(deadly(world, world.max_attempts))
+    assert "platform faults have a budget" in rules(world)
 
 
 def test_an_accepted_job_that_is_unknown_is_found(world):

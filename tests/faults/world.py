@@ -127,6 +127,7 @@ class Member:
         self.wanted = False
         self.frozen = False
         self.clock_s = 0
+        self.misdated = False  # has had a wrong clock in this run
         self.pids = set()
 
 
@@ -184,6 +185,7 @@ class Fleet:
                 chosen = [self.next_failpoint(member.kind) for _ in range(2)]
                 options |= {"FAILPOINTS": ",".join(chosen), "FAILPOINT_SEED": self.dice.randrange(1 << 30)}
             if member.clock_s and FAKETIME:
+                member.misdated = True
                 options |= {"LD_PRELOAD": f"{trabajos.BIN.parent / 'clock.so'} {FAKETIME}", "FAKETIME": f"{member.clock_s:+d}s", "DONT_FAKE_MONOTONIC": 1}
             member.daemon.start(ready=False)
             member.pids.add(member.daemon.process.pid)
