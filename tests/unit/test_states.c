@@ -20,7 +20,7 @@ static void priority_orders_an_owners_own_jobs_only(void **state UNUSED) {
 	ADD_PLAIN(1, "ana", 0);
 	ADD_PLAIN(2, "ana", 9);
 	ADD_PLAIN(3, "ben", 0);
-	AUTO_FREE char *first = claim(2, 0, NULL);
+	free(claim(2, 0, NULL));
 	assert_says("SELECT string_agg(right(key::text, 1), '' ORDER BY key) FROM trabajos WHERE status = 'Running'", "23");
 	assert_sound();
 }
