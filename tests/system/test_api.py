@@ -236,14 +236,15 @@ def test_who_waits_is_told_why(stack, users, no_worker, script):
     stack.sql("DELETE FROM workers")  # one that was killed a moment ago
     first, second = (submit(user, url) for _ in range(2))
     waiting = [job(user, key)["waiting"] for key in (first, second)]
-    assert waiting[1]["reason"] == "no_worker" and waiting[1]["position"] == waiting[0]["position"] + 1 and "users" in waiting[1]
+    assert waiting[1]["reason"] == "no_worker" and waiting[1]["own_position"] == waiting[0]["own_position"] + 1
+    assert waiting[1]["position"] > waiting[0]["position"] and {"users", "eta_s", "position_estimated"} <= waiting[1].keys()
     delayed = job(user, submit(user, url, run_after=3600))
-    assert delayed["waiting"] == {"reason": "delayed", "until": delayed["eligible_at"]}
+    assert (delayed["waiting"]["reason"], delayed["waiting"]["until"]) == ("delayed", delayed["eligible_at"])
     moment = job(user, submit(user, url, run_after="2100-01-01T00:00:00+01:00"))
     assert moment["waiting"]["until"] == "2099-12-31T23:00:00.000Z"
     holds, waits, last = (submit(user, url, concurrency_key=shared) for _ in range(3))
     assert job(user, holds)["waiting"]["reason"] == "no_worker"
-    assert job(user, waits)["waiting"] == {"reason": "concurrency_key", "position": 1, "holding": 1, "limit": 1}
+    assert {"reason": "concurrency_key", "position": 1, "holding": 1, "limit": 1}.items() <= job(user, waits)["waiting"].items()
     assert job(user, last)["waiting"]["position"] == 2
     assert act(user, holds, "cancel").json()["status"] == "Cancelled"
     assert job(user, waits)["waiting"]["reason"] == "no_worker" and job(user, last)["waiting"]["position"] == 1
@@ -257,7 +258,7 @@ def test_who_waits_for_their_own_jobs_or_their_limit_is_told_so(stack, users, no
         running = submit(user, url)
         trabajos.wait_for("the first runs", lambda: job(user, running)["status"] == "Running")
         first, second = (submit(user, url) for _ in range(2))
-        assert job(user, first)["waiting"]["reason"] == "turn" and job(user, first)["waiting"]["running"] == 1
+        assert job(user, first)["waiting"]["reason"] == "no_free_slot" and job(user, first)["waiting"]["running"] == 1
         assert job(user, second)["waiting"]["reason"] == "own_jobs"
         assert job(at_limit, first)["waiting"]["reason"] == "user_limit"
         for key in (first, second, running):
