@@ -233,6 +233,20 @@ int option_parse(const struct option *table, size_t count, int argc, char *const
 	return 0;
 }
 
+static char *value_text(const struct option *option) {
+	if (option->type == OPTION_INT) return mem_format("%" PRId64, *(const int64_t *)option->value);
+	if (option->type == OPTION_CHOICE) return mem_strdup(option->choices[*(const int64_t *)option->value]);
+	return mem_strdup(*(char *const *)option->value);
+}
+
+void option_export(const struct option *table, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		if (table[i].type == OPTION_SECRET) continue;
+		AUTO_FREE char *value = value_text(&table[i]);
+		if (setenv(table[i].name, value, 1) != 0) mem_die("setenv");
+	}
+}
+
 void option_clear(const struct option *table, size_t count) {
 	for (size_t i = 0; i < count; i++) {
 		if (table[i].type == OPTION_INT || table[i].type == OPTION_CHOICE) continue;

@@ -37,3 +37,6 @@ int option_parse(const struct option *table, size_t count, int argc, char *const
 	enum option_action *action, struct error *error) MUST_USE;
 void option_help(const struct option *table, size_t count, const char *program, const char *purpose, FILE *out);
 void option_clear(const struct option *table, size_t count); // frees the strings, wipes secrets
+// Puts what was read into the environment, for programs that shall have the same: secrets are there already, or in their files.
+// Before threads start.
+void option_export(const struct option *table, size_t count);

@@ -13,10 +13,13 @@
 #include "lib/prepare.h"
 #include "lib/publish.h"
 #include "observer/actuator.h"
+#include "observer/history.h"
 #include "observer/lag.h"
+#include "observer/lead.h"
 #include "observer/rule.h"
 #include "observer/sample.h"
 #include "observer/serve.h"
+#include "observer/startup.h"
 #include "observer/wait.h"
 
 #include <unistd.h>
@@ -29,6 +32,7 @@ static struct db_config db = {.application = "trabajos-observer", .steady_plans 
 static struct kafka_config kafka;
 static char *listen_address, *metrics_address, *actuator_choice;
 static struct rule_options scale;
+static struct fleet_options fleet;
 static struct housekeeping_config house;
 
 static const struct option options[] = {
@@ -45,7 +49,8 @@ static const struct option options[] = {
 		.type = OPTION_STRING,
 		.value = &actuator_choice,
 		.fallback = "advise",
-		.help = "who carries the number out: advise (it is only said)"},
+		.help = "who carries the number out: advise (it is only said), local, compose, kubernetes"},
+	OPTIONS_FLEET(fleet),
 	OPTIONS_HOUSEKEEPING(house),
 	OPTIONS_LOG,
 };
@@ -62,7 +67,10 @@ struct observer {
 	struct sampler *sampler;
 	struct lag *lag;
 	struct wait *wait;
+	struct lead *lead;
+	struct history *history;
 	struct actuator *actuator;
+	struct startup startup;
 	struct http_server *metrics;
 	struct serve *serve;
 
@@ -90,16 +98,40 @@ static void give_up(struct observer *observer, const struct error *error) {
 
 // ---- from figures to a number
 
-static void decide(const struct sample *sample, void *arg) {
+static void led(bool leads, void *arg) {
+	struct observer *observer = arg;
+	observer->shown.leads = leads;
+}
+
+static void observed(enum actuator_state state, int64_t wanted_workers, int64_t actual_workers, const char *detail, void *arg) {
+	struct observer *observer = arg;
+	history_action(observer->history, actuator_name(observer->actuator), actuator_states[state], wanted_workers,
+		actual_workers, detail);
+}
+
+// Only who leads keeps the decision and carries it out; the others go on deciding, for whoever reads their /escala.
+static void act(struct observer *observer) {
+	const struct serve_state *shown = &observer->shown;
+	if (!lead_held(observer->lead)) return;
+	AUTO_JSON json_t *figures = serve_figures(shown);
+	history_decision(observer->history, &shown->decision, figures, shown->actuator);
+	actuator_ask(observer->actuator, &shown->decision);
+}
+
+static void decide(struct sample *sample, void *arg) {
 	struct observer *observer = arg;
 	struct serve_state *shown = &observer->shown;
+	startup_actual(&observer->startup, sample->at_ms, sample_claiming(sample));
+	sample->start_ms = startup_ms(&observer->startup);
+	sample->starting = actuator_starting(observer->actuator);
 	rule_decision_clear(&shown->decision);
 	rule_decide(&observer->limits, sample, &observer->rule, &shown->decision);
+	startup_wanted(&observer->startup, sample->at_ms, shown->decision.wanted);
 	shown->sample = *sample;
 	shown->any = true;
 	metric_set(&wanted, shown->decision.wanted);
 	metric_set(&actual, shown->decision.actual);
-	actuator_ask(observer->actuator, &shown->decision);
+	act(observer);
 }
 
 // ---- what can begin as soon as the schema and the topics are there
@@ -169,9 +201,29 @@ static int check(void) {
 	return fflush(stdout) == 0 ? code : EXIT_FAILED;
 }
 
-static int open_actuator(struct observer *observer, struct error *error) {
+static const char *actuator_named(const struct observer *observer) {
+	return observer->limits.dry ? "advise" : actuator_choice;
+}
+
+static int check_options(struct observer *observer, struct error *error) {
+	if (housekeeping_retention_check(house.retention_days, &kafka, error) != 0) return -1;
 	if (rule_limits_of(&scale, &observer->limits, error) != 0) return -1;
-	return actuator_open(observer->limits.dry ? "advise" : actuator_choice, &observer->actuator, error);
+	return actuator_check(actuator_choice, error);
+}
+
+static int open_actuator(struct observer *observer, struct error *error) {
+	observer->lead = lead_open(observer->loop, &db, led, observer);
+	observer->history = history_new(lead_session(observer->lead));
+	const struct actuator_config config = {.name = actuator_named(observer),
+		.fleet = {.options = &fleet,
+			.loop = observer->loop,
+			.session = lead_session(observer->lead),
+			.lease_ms = house.lease_s * 1000},
+		.observed = observed,
+		.arg = observer};
+	if (actuator_open(&config, &observer->actuator, error) != 0) return -1;
+	observer->shown.actuator = actuator_name(observer->actuator);
+	return 0;
 }
 
 static int open_all(struct observer *observer, struct error *error) {
@@ -180,6 +232,7 @@ static int open_all(struct observer *observer, struct error *error) {
 	observer->loop = loop_new();
 	observer->signals[0] = loop_signal_add(observer->loop, SIGTERM, stop, observer);
 	observer->signals[1] = loop_signal_add(observer->loop, SIGINT, stop, observer);
+	if (open_actuator(observer, error) != 0) return -1;
 	observer->sampler = sampler_open(observer->loop, &db, house.lease_s * 1000, decide, observer);
 	const struct prepare_config config = {.db = &db,
 		.kafka = &kafka,
@@ -190,7 +243,6 @@ static int open_all(struct observer *observer, struct error *error) {
 	observer->prepare = prepare_start(observer->loop, &config);
 	observer->shown.limits = &observer->limits;
 	observer->shown.sampler = observer->sampler;
-	observer->shown.actuator = actuator_name(observer->actuator);
 	if (serve_open(observer->loop, listen_address, &observer->shown, &observer->serve, error) != 0) return -1;
 	if (http_metrics_open(observer->loop, metrics_address, ready, observer, &observer->metrics, error) != 0)
 		return error_wrap(error, "METRICS_LISTEN");
@@ -217,12 +269,14 @@ static void close_all(struct observer *observer) {
 	serve_close(observer->serve);
 	if (observer->metrics) http_server_close(observer->metrics);
 	sampler_close(observer->sampler);
+	lead_close(observer->lead);
 	end_housekeeping(observer);
 	if (end_threads(observer) != 0) {
 		log_warn(log_m("a thread did not end in time; leaving without it"));
 		_exit(observer->exit_code);
 	}
 	actuator_close(observer->actuator);
+	history_free(observer->history);
 	rule_decision_clear(&observer->shown.decision);
 	for (size_t i = 0; i < COUNT_OF(observer->signals); i++) loop_signal_remove(observer->signals[i]);
 	loop_free(observer->loop);
@@ -234,10 +288,10 @@ int main(int argc, char **argv) {
 		COUNT_OF(options), argc, argv);
 	AUTO_ERROR struct error error = {0};
 	struct observer observer = {0};
-	if (housekeeping_retention_check(house.retention_days, &kafka, &error) != 0 || open_actuator(&observer, &error) != 0)
-		return lifecycle_bad_start(&error);
+	if (check_options(&observer, &error) != 0) return lifecycle_bad_start(&error);
 	if (only_check) return check();
-	log_info(log_m("starting"), log_s("version", lifecycle_version()), log_s("actuator", actuator_name(observer.actuator)));
+	option_export(options, COUNT_OF(options)); // for workers that it starts
+	log_info(log_m("starting"), log_s("version", lifecycle_version()), log_s("actuator", actuator_named(&observer)));
 	if (open_all(&observer, &error) == 0) {
 		loop_run(observer.loop);
 	} else {

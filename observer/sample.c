@@ -8,6 +8,8 @@
 #define TEXT_(number)        #number
 #define TEXT(number)         TEXT_(number)
 #define MOST                 TEXT(SAMPLE_MOST)
+#define LEVELS(...)          #__VA_ARGS__
+#define LEVELS_TEXT(...)     LEVELS(__VA_ARGS__)
 #define MS(since)            " coalesce(extract(epoch FROM now() - " since ") * 1000, 0)::bigint"
 
 struct sampler {
@@ -15,7 +17,7 @@ struct sampler {
 	struct loop_timer *timer;
 	struct lag *lag;
 	int64_t lease_ms;
-	void (*taken)(const struct sample *sample, void *arg);
+	void (*taken)(struct sample *sample, void *arg);
 	void *arg;
 
 	bool started;
@@ -112,22 +114,31 @@ static const struct db_statement query_queue = {"observer_queue",
 	" (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'queue_age'::regclass) FROM figures"};
 enum { QUEUE_TENTHS = 8, QUEUE_NEWEST = 18, QUEUE_ESTIMATE = 19 };
 
+// One row a tenth of the times since they were claimed, by growing time.
 static const struct db_statement query_running = {"observer_running",
-	"SELECT count(*), coalesce(avg(extract(epoch FROM now() - started_at)) * 1000, 0)::bigint FROM"
-	" (SELECT started_at FROM attempts WHERE finished_at IS NULL LIMIT " MOST ") AS running"};
+	"WITH figures AS ("
+	" SELECT count(*) AS jobs, avg(ms) AS mean,"
+	" percentile_disc(ARRAY[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) WITHIN GROUP (ORDER BY ms) AS tenths FROM"
+	" (SELECT extract(epoch FROM now() - started_at) * 1000 AS ms FROM attempts WHERE finished_at IS NULL LIMIT " MOST ") AS running"
+	") SELECT jobs, coalesce(mean, 0)::bigint, coalesce(t.ms, 0)::bigint"
+	" FROM figures LEFT JOIN unnest(tenths) WITH ORDINALITY AS t (ms, place) ON true ORDER BY t.place"};
 
 static const struct db_statement query_arrivals = {"observer_arrivals",
-	"SELECT count(*)," MS("min(posted_at)")
+	"SELECT count(*)," MS("min(posted_at)") ","
+	" count(*) FILTER (WHERE posted_at > now() - $2::bigint * interval '1 millisecond')"
 	" FROM (SELECT posted_at FROM trabajos WHERE posted_at > now() - $1::bigint * interval '1 millisecond'"
 	" ORDER BY posted_at DESC LIMIT " MOST ") AS latest"};
 
+// One row a level of SAMPLE_LEVELS.
 static const struct db_statement query_runs = {"observer_runs",
-	"SELECT count(ms), coalesce(avg(ms), 0)::bigint,"
-	" coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), 0)::bigint,"
-	" coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY ms), 0)::bigint FROM"
-	" (SELECT extract(epoch FROM finished_at - started_at) * 1000 AS ms FROM attempts"
+	"WITH figures AS ("
+	" SELECT count(ms) AS jobs, avg(ms) AS mean, percentile_cont(ARRAY[" LEVELS_TEXT(SAMPLE_LEVELS) "]) WITHIN GROUP (ORDER BY ms) AS levels"
+	" FROM (SELECT extract(epoch FROM finished_at - started_at) * 1000 AS ms FROM attempts"
 	" WHERE finished_at > now() - $1::bigint * interval '1 millisecond'"
-	" ORDER BY finished_at DESC LIMIT " MOST ") AS latest"};
+	" ORDER BY finished_at DESC LIMIT " MOST ") AS latest"
+	") SELECT jobs, coalesce(mean, 0)::bigint, coalesce(l.ms, 0)::bigint"
+	" FROM figures LEFT JOIN unnest(levels) WITH ORDINALITY AS l (ms, place) ON true ORDER BY l.place"};
+enum { LEVEL_P50 = 4, LEVEL_P95 = 9 };
 
 static const struct db_statement query_workers = {"observer_workers",
 	"SELECT count(*) FILTER (WHERE alive AND NOT draining AND running = 0),"
@@ -187,6 +198,9 @@ static void running_done(enum db_status status, const struct db_result *result, 
 	if (!answered(sampler, status, error)) return;
 	sampler->next.running = db_get_int(result, 0, 0);
 	sampler->next.running_age_ms = db_get_int(result, 0, 1);
+	if (sampler->next.running == 0) return;
+	for (size_t i = 0; i < SAMPLE_TENTHS && i < db_rows(result); i++)
+		sampler->next.running_at_ms[i] = db_get_int(result, i, 2);
 }
 
 static void arrivals_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
@@ -195,6 +209,9 @@ static void arrivals_done(enum db_status status, const struct db_result *result,
 	int64_t count = db_get_int(result, 0, 0), span_ms = db_get_int(result, 0, 1);
 	sampler->next.arrivals = count;
 	sampler->next.arrivals_ms = count == SAMPLE_MOST && span_ms > 0 ? span_ms : SAMPLE_FLOW_MS;
+	bool whole = sampler->next.arrivals_ms >= SAMPLE_LATELY_MS;
+	sampler->next.lately = whole ? db_get_int(result, 0, 2) : count;
+	sampler->next.lately_ms = whole ? SAMPLE_LATELY_MS : sampler->next.arrivals_ms;
 }
 
 static void runs_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
@@ -202,8 +219,11 @@ static void runs_done(enum db_status status, const struct db_result *result, con
 	if (!answered(sampler, status, error)) return;
 	sampler->next.runs = db_get_int(result, 0, 0);
 	sampler->next.run_mean_ms = db_get_int(result, 0, 1);
-	sampler->next.run_p50_ms = db_get_int(result, 0, 2);
-	sampler->next.run_p95_ms = db_get_int(result, 0, 3);
+	if (sampler->next.runs == 0) return;
+	for (size_t i = 0; i < SAMPLE_QUANTILES && i < db_rows(result); i++)
+		sampler->next.run_at_ms[i] = db_get_int(result, i, 2);
+	sampler->next.run_p50_ms = sampler->next.run_at_ms[LEVEL_P50];
+	sampler->next.run_p95_ms = sampler->next.run_at_ms[LEVEL_P95];
 }
 
 // The last of a round: the sample is whole, or there is none this time.
@@ -231,25 +251,25 @@ static void workers_done(enum db_status status, const struct db_result *result, 
 	sampler->taken(sample, sampler->arg);
 }
 
-static void ask(struct sampler *sampler, const struct db_statement *statement, int64_t parameter, db_done *done) {
+static void ask(
+	struct sampler *sampler, const struct db_statement *statement, int64_t parameter, int64_t second, db_done *done) {
 	struct db_params *params = NULL;
-	if (parameter) {
-		params = db_params_new();
-		db_int(params, parameter);
-	}
+	if (parameter) params = db_params_new();
+	if (parameter) db_int(params, parameter);
+	if (second) db_int(params, second);
 	db_run(sampler->session, statement, params, SAMPLE_EVERY_MS, STATEMENT_TIMEOUT_MS, done, sampler);
 }
 
 static void begin(void *arg) {
 	struct sampler *sampler = arg;
-	sampler->next = (struct sample){.arrivals_ms = SAMPLE_FLOW_MS};
 	sampler->failed = false;
 	sampler->begun_ms = loop_now_ms();
-	ask(sampler, &query_queue, 0, queue_done);
-	ask(sampler, &query_running, 0, running_done);
-	ask(sampler, &query_arrivals, SAMPLE_FLOW_MS, arrivals_done);
-	ask(sampler, &query_runs, SAMPLE_FLOW_MS, runs_done);
-	ask(sampler, &query_workers, sampler->lease_ms, workers_done);
+	sampler->next = (struct sample){.at_ms = sampler->begun_ms, .arrivals_ms = SAMPLE_FLOW_MS};
+	ask(sampler, &query_queue, 0, 0, queue_done);
+	ask(sampler, &query_running, 0, 0, running_done);
+	ask(sampler, &query_arrivals, SAMPLE_FLOW_MS, SAMPLE_LATELY_MS, arrivals_done);
+	ask(sampler, &query_runs, SAMPLE_FLOW_MS, 0, runs_done);
+	ask(sampler, &query_workers, sampler->lease_ms, 0, workers_done);
 }
 
 void sampler_start(struct sampler *sampler) {
@@ -282,7 +302,7 @@ void sampler_close(struct sampler *sampler) {
 }
 
 struct sampler *sampler_open(struct loop *loop, const struct db_config *db, int64_t lease_ms,
-	void (*taken)(const struct sample *sample, void *arg), void *arg) {
+	void (*taken)(struct sample *sample, void *arg), void *arg) {
 	register_metrics();
 	struct sampler *sampler = mem_zalloc(sizeof *sampler);
 	sampler->session = db_session_open(loop, db);

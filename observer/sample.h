@@ -72,9 +72,10 @@ static inline int64_t sample_claiming(const struct sample *sample) {
 
 struct sampler;
 
-// Takes a sample every SAMPLE_EVERY_MS once told to start; taken is called in the loop's thread with each new one.
+// Takes a sample every SAMPLE_EVERY_MS once told to start; taken is called in the loop's thread with each new one, and completes it
+// by what the ledger does not know: held, starting, start_ms.
 struct sampler *sampler_open(struct loop *loop, const struct db_config *db, int64_t lease_ms,
-	void (*taken)(const struct sample *sample, void *arg), void *arg) MUST_USE;
+	void (*taken)(struct sample *sample, void *arg), void *arg) MUST_USE;
 void sampler_start(struct sampler *sampler);                // when the schema is there; again is fine
 void sampler_lag(struct sampler *sampler, struct lag *lag); // where kafka_waits comes from
 // How old the latest sample is; -1: there was never one.

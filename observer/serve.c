@@ -51,6 +51,8 @@ static json_t *workers_json(const struct sample *sample) {
 	set_int(workers, "busy", sample->busy);
 	set_int(workers, "draining", sample->draining);
 	set_int(workers, "slots", sample->slots);
+	set_int(workers, "starting", sample->starting);
+	set_int(workers, "start_ms", sample->start_ms);
 	return workers;
 }
 
@@ -68,6 +70,15 @@ static char *reason_text(const struct serve_state *state, int64_t stale_ms) {
 		state->decision.reason, stale_ms / 1000);
 }
 
+json_t *serve_figures(const struct serve_state *state) {
+	json_t *figures = json_object();
+	json_object_set_new(figures, "queue", queue_json(&state->sample));
+	json_object_set_new(figures, "runs", runs_json(&state->sample, &state->decision));
+	json_object_set_new(figures, "workers", workers_json(&state->sample));
+	json_object_set_new(figures, "limits", limits_json(state->limits));
+	return figures;
+}
+
 char *serve_body(const struct serve_state *state, int64_t stale_ms) {
 	AUTO_JSON json_t *body = json_object();
 	AUTO_FREE char *reason = reason_text(state, stale_ms);
@@ -77,10 +88,9 @@ char *serve_body(const struct serve_state *state, int64_t stale_ms) {
 	set_int(body, "needed", state->decision.needed);
 	json_object_set_new(body, "stale", json_boolean(stale_ms > 0));
 	json_object_set_new(body, "actuator", json_string(state->actuator));
-	json_object_set_new(body, "queue", queue_json(&state->sample));
-	json_object_set_new(body, "runs", runs_json(&state->sample, &state->decision));
-	json_object_set_new(body, "workers", workers_json(&state->sample));
-	json_object_set_new(body, "limits", limits_json(state->limits));
+	json_object_set_new(body, "leads", json_boolean(state->leads));
+	AUTO_JSON json_t *figures = serve_figures(state);
+	json_object_update(body, figures);
 	return json_write(body);
 }
 

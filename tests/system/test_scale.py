@@ -1,0 +1,112 @@
+"""The observer acts: workers come and go by its decisions, none is stopped while it works, and whatever dies in the middle of it."""
+
+import contextlib
+import os
+import pathlib
+import signal
+
+import pytest
+
+import trabajos
+from trabajos import wait_for
+
+
+def local_workers(folder):
+    """Numbers and pids of the workers that an observer started in this folder, whoever is their parent now."""
+    found = {}
+    wanted = f"WORKER_DIR={folder}/worker-".encode()
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "comm").read_text() != "trabajos-worker\n" or (process / "stat").read_text().rsplit(")")[1].split()[0] == "Z":
+                continue
+            for variable in (process / "environ").read_bytes().split(b"\0"):
+                if variable.startswith(wanted):
+                    found[int(variable[len(wanted):])] = int(process.name)
+    return found
+
+
+@pytest.fixture
+def local(stack, no_worker, request):
+    """Options of an observer with workers of its own; nothing of them stays."""
+    folder = stack.dir / f"local-{request.node.name[:40]}"
+    folder.mkdir()
+    stack.sql("DELETE FROM workers")
+    yield {"SCALE_ACTUATOR": "local", "SCALE_LOCAL_DIR": folder, "WORKER_SLOTS": 1, "JOB_GRACE_S": 1, "LEASE_S": 5, "SCALE_MIN": 1,
+           "SCALE_MAX": 3, "SCALE_DEADLINE_S": 3, "SCALE_IDLE_S": 1, "SCALE_START_S": 1}
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+        for pid in local_workers(folder).values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        with contextlib.suppress(AssertionError):
+            wait_for("the local workers are gone", lambda: not local_workers(folder), 10)
+    stack.sql("DELETE FROM workers")
+
+
+def claiming(stack):
+    return stack.sql("SELECT count(*) FROM workers WHERE NOT draining")[0][0]
+
+
+def test_a_burst_brings_workers_up_and_down_and_interrupts_no_job(stack, user, local, script):
+    url = script("sleep 0.1").url
+    since = stack.sql("SELECT coalesce(max(id), 0) FROM scale_decisions")[0][0]
+    with trabajos.running(trabajos.observer(stack, "scaling", **local)):
+        wait_for("the floor is reached", lambda: claiming(stack) == 1)
+        keys = [user.add(url) for _ in range(200)]
+        wait_for("there are as many workers as may be", lambda: claiming(stack) == 3)
+        wait_for("all jobs have ended", lambda: stack.sql(
+            "SELECT count(*) FROM trabajos WHERE key = ANY (%s::uuid[]) AND status = 'Finished'", keys)[0][0] == len(keys), 120)
+        wait_for("the floor is reached again", lambda: len(local_workers(local["SCALE_LOCAL_DIR"])) == 1, 90)
+    assert stack.sql("SELECT count(*), max(attempt) FROM attempts WHERE key = ANY (%s::uuid[])", keys) == [(200, 1)]
+    kept = stack.sql("SELECT wanted, reason, sample FROM scale_decisions WHERE id > %s ORDER BY id", since)
+    assert {1, 3} <= {wanted for wanted, _, _ in kept}
+    assert all(reason.startswith(f"{wanted} worker") and "queue" in sample for wanted, reason, sample in kept)
+    states = [state for state, in stack.sql("SELECT state FROM scale_actions WHERE actuator = 'local' ORDER BY id")]
+    assert "asked" in states and "reached" in states and "failed" not in states
+
+
+def test_an_observer_that_is_killed_leaves_its_workers_at_work_and_the_next_one_has_them(stack, user, local, script):
+    folder = local["SCALE_LOCAL_DIR"]
+    url = script("sleep 600").url
+    observer = trabajos.observer(stack, "killed", **{**local, "SCALE_MAX": 2})
+    with trabajos.running(observer):
+        keys = [user.add(url) for _ in range(2)]
+        wait_for("both run", lambda: all(user.status(key) == "Running" for key in keys), 90)
+        before = local_workers(folder)
+        observer.kill()
+        assert local_workers(folder) == before
+        observer.options["SCALE_MIN"] = observer.options["SCALE_MAX"] = 1
+        observer.start()
+        retiring = wait_for("one is to retire", lambda: stack.sql(
+            "SELECT w.worker, w.pid FROM workers w WHERE w.retire_asked_at IS NOT NULL"))
+        assert local_workers(folder) == before, "it is busy"
+        [[freed]] = stack.sql("SELECT key::text FROM trabajos WHERE worker = %s AND status = 'Running'", retiring[0][0])
+        assert user.get(f"/api/v1/trabajos/{freed}/cancel", method="POST").status_code == 200
+        wait_for("it has left", lambda: list(local_workers(folder).values()) == [pid for pid in before.values() if pid != retiring[0][1]])
+        [other] = [key for key in keys if key != freed]
+        assert user.status(other) == "Running"
+        user.get(f"/api/v1/trabajos/{other}/cancel", method="POST")
+        user.await_end(other)
+    assert stack.sql("SELECT max(attempt) FROM attempts WHERE key = ANY (%s::uuid[])", keys) == [(1,)]
+
+
+def test_of_two_observers_one_acts_and_the_other_takes_over(stack, local):
+    first, second = (trabajos.observer(stack, name, **local) for name in ("leading", "standing-by"))
+    with trabajos.running(first):
+        wait_for("the first leads", lambda: first.metric("trabajos_observer_leads") == 1)
+        wait_for("the floor is reached", lambda: claiming(stack) == 1)
+        with trabajos.running(second):
+            assert second.metric("trabajos_observer_leads") == 0
+            workers = local_workers(local["SCALE_LOCAL_DIR"])
+            first.kill()
+            wait_for("the second leads", lambda: second.metric("trabajos_observer_leads") == 1)
+            wait_for("it decides", lambda: stack.sql("SELECT count(*) FROM scale_decisions WHERE at > now() - interval '1 second'")[0][0])
+            assert local_workers(local["SCALE_LOCAL_DIR"]) == workers
+
+
+def test_a_worker_that_cannot_start_is_tried_again_ever_more_seldom_and_said(stack, local):
+    observer = trabajos.observer(stack, "failing", **{**local, "WORKER_SLOTS": "many"})
+    with trabajos.running(observer):
+        detail = wait_for("the failure is kept", lambda: stack.sql(
+            "SELECT detail FROM scale_actions WHERE state = 'failed' AND detail LIKE '%%worker-1%%' ORDER BY id DESC LIMIT 1"))[0][0]
+        assert "exit code 78" in detail
+        assert observer.metric("trabajos_scale_unreached_seconds") > 0
