@@ -28,3 +28,7 @@ const struct db_statement api_statement_workers = {.name = "api_workers",
 	       " 'slots', w.slots, 'running', w.running, 'isolation', w.isolation, 'draining', w.draining,"
 	       " 'started_at', api_moment(w.started_at), 'seen_at', api_moment(w.seen_at)) ORDER BY w.started_at, w.worker), '[]')::text"
 	       " FROM workers w"};
+
+// ---- scale
+
+const struct db_statement api_statement_scale = {.name = "api_scale", .sql = "SELECT api_scale($1::integer)::text"};

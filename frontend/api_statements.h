@@ -18,3 +18,5 @@ extern const struct db_statement api_statement_replay;
 extern const struct db_statement api_statement_dead_replay;
 // → (the workers as a JSON array)
 extern const struct db_statement api_statement_workers;
+// $1 most decisions and actions → (both, the forecast and its score, as JSON)
+extern const struct db_statement api_statement_scale;

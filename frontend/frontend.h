@@ -34,6 +34,7 @@ void api_cancel_handle(struct http_request *request, void *arg);
 void api_replay_handle(struct http_request *request, void *arg);
 void api_dead_handle(struct http_request *request, void *arg);
 void api_dead_replay_handle(struct http_request *request, void *arg);
+void api_scale_handle(struct http_request *request, void *arg);
 void api_workers_handle(struct http_request *request, void *arg);
 void schedules_handle(struct http_request *request, void *arg);
 void schedule_handle(struct http_request *request, void *arg);

@@ -13,6 +13,7 @@ const struct http_route frontend_routes[] = {
 	{"/api/v1/trabajos/{key}/replay", "POST", api_replay_handle},
 	{"/api/v1/dead", "GET", api_dead_handle},
 	{"/api/v1/dead/replay", "POST", api_dead_replay_handle},
+	{"/api/v1/scale", "GET", api_scale_handle},
 	{"/api/v1/workers", "GET", api_workers_handle},
 	{"/api/v1/schedules", "GET POST", schedules_handle},
 	{"/api/v1/schedules/{id}", "GET DELETE", schedule_handle},

@@ -110,3 +110,13 @@ def test_a_worker_that_cannot_start_is_tried_again_ever_more_seldom_and_said(sta
             "SELECT detail FROM scale_actions WHERE state = 'failed' AND detail LIKE '%%worker-1%%' ORDER BY id DESC LIMIT 1"))[0][0]
         assert "exit code 78" in detail
         assert observer.metric("trabajos_scale_unreached_seconds") > 0
+
+
+def test_the_decisions_are_for_administrators_to_read(users, stack):
+    stack.sql("INSERT INTO scale_decisions (wanted, actual, bound, reason, actuator, sample) VALUES (1, 0, 'min', 'because', 'advise', '{}')")
+    scale = users["admin"].get("/api/v1/scale", limit=1).json()
+    [decision] = scale["decisions"]
+    assert decision["reason"] == "because" and decision["sample"] == {} and decision["at"]
+    assert {"actions", "forecast", "score"} <= scale.keys()
+    assert users["user"].get("/api/v1/scale").status_code == 403
+    assert users["admin"].get("/api/v1/scale", limit=0).status_code == 400
