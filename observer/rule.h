@@ -1,18 +1,25 @@
-// How many workers there should be: a pure function over a sample. The formula, with
+// How many workers there should be: a pure function over a sample and a small memory of the samples before. docs/SCALING.md tells
+// it at length; the formulas, with
 //
-//     D  the deadline, from eligible to claimed (SCALE_DEADLINE_S)
-//     m  how long a run holds its slot: the mean of the last minutes' runs, the last known one where there were none lately, 10 s
-//        where there was never one; but never less than the mean time that the running ones have taken already, since in an
-//        overload the finished jobs are the short ones
-//     R  running jobs, but for those of draining workers
+//     T  the deadline, from eligible to claimed (SCALE_DEADLINE_S)
+//     D  how long a worker takes to start: measured, else SCALE_START_S
+//     B  and b: how many jobs a free slot and a busy one begin within a time (observer/forecast.h)
 //
-// 1. deadline: the job at place k of the queue, a old, starts in time where its slot's round among S slots begins before the
-//    deadline. A slot begins 1 + floor(max(0, D - a) / m) rounds by then, and k + R jobs share them, so that
-//        S >= (k + R) / (1 + floor(max(0, D - a) / m))       for every measured place k
-//    (which counts running jobs as if they had just begun: on the safe side).
-// 2. rate: what arrives per second times m is the number of slots kept busy, S >= ceil(rate * m).
-// 3. workers = ceil(S / slots of a worker), at least those that are busy now (a busy worker is never sent home), at least 1 where
-//    a record waits in Kafka that is not in the ledger yet; then SCALE_MIN and SCALE_MAX bound it.
+// 1. deadline: the fewest workers W by which, for every measured place k of the queue, whose job is a old,
+//        sum of b(h) over busy slots + free slots * B(h) + starting slots * B(h - what is left of their D) + new slots * B(h - D) >= k
+//    where h = max(3/4 T - a, D + T/4): a quarter of the deadline is left for what no forecast knows, and what can not start in
+//    time any more is to start soon after the next worker is there, without asking for one worker a job.
+//    Jobs that wait while half of the slots stay free wait for something that no worker gives, and ask for none.
+// 2. floor: with a = arrivals a second * mean run (the offered load, of the last minute or the last five, whichever is less) and
+//    b the least for which e^(-b sqrt(a) T / m) / (1 + b Phi(b) / phi(b)) <= 1 % (Halfin and Whitt: who would miss T),
+//        (a + b sqrt(a)) / slots
+//    whole workers are held between bursts. They are asked for as well where T < 2 D, since then the queue asks too late.
+// 3. at least the busy ones, and at least 1 where a record waits in Kafka that the ledger has not yet.
+// 4. hysteresis: of those that are there only as many go as nobody needed at any moment of the last I (the fewest slots that were
+//    free in that time), and only idle ones. I = SCALE_IDLE_S, or what starting one anew costs: D, and 10 s at least. There is no
+//    cool-down: what is needed is asked for at once, and the memory knows what was asked for and is not there yet. Asked for
+//    longer than 3 D ago, it is not counted on any more.
+// 5. SCALE_STEP_UP bounds how many start at the same time, SCALE_STEP_DOWN how many go at once; then SCALE_MIN and SCALE_MAX.
 #pragma once
 
 #include "lib/attr.h"
@@ -100,6 +107,9 @@ struct rule_decision {
 };
 
 void rule_decide(const struct rule_limits *limits, const struct sample *sample, struct rule_state *state,
+	struct rule_decision *decision);
+// The same without the sentence, which a simulation of a month does not need.
+void rule_number(const struct rule_limits *limits, const struct sample *sample, struct rule_state *state,
 	struct rule_decision *decision);
 const char *rule_bound_name(enum rule_bound bound); // "deadline", "floor", …: for tables and metrics
 void rule_decision_clear(struct rule_decision *decision);

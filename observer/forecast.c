@@ -1,0 +1,95 @@
+#include "observer/forecast.h"
+
+#include <math.h>
+
+// ---- what is left of a run that has taken age_ms
+
+struct left {
+	double beyond, cut_ms, ends; // weight of the longer ones; of these: sum of min(S - x, h), and the weight of S <= x + h
+};
+
+static struct left left_among(const struct forecast *forecast, int count, double age_ms, double h_ms) {
+	struct left left = {0};
+	for (int i = 0; i < count; i++) {
+		const struct forecast_point *point = &forecast->points[i];
+		double rest_ms = point->ms - age_ms;
+		if (rest_ms <= 0) continue;
+		left.beyond += point->weight;
+		left.cut_ms += point->weight * fmin(rest_ms, h_ms);
+		if (rest_ms <= h_ms) left.ends += point->weight;
+	}
+	return left;
+}
+
+double forecast_left_ms(const struct forecast *forecast, double age_ms, double h_ms) {
+	if (h_ms <= 0) return 0;
+	struct left left = left_among(forecast, forecast->count, age_ms, h_ms);
+	if (left.beyond > 0) return left.cut_ms / left.beyond;
+	return fmin(h_ms, age_ms * log1p(h_ms / age_ms));
+}
+
+double forecast_cut_ms(const struct forecast *forecast, double h_ms) {
+	double sum_ms = 0;
+	for (int i = 0; i < forecast->count; i++) sum_ms += forecast->points[i].weight * fmin(forecast->points[i].ms, h_ms);
+	return sum_ms;
+}
+
+double forecast_mean_ms(const struct forecast *forecast) {
+	return forecast_cut_ms(forecast, INFINITY);
+}
+
+// ---- begins
+
+double forecast_free_begins(const struct forecast *forecast, double h_ms) {
+	if (h_ms <= 0) return 1;
+	return fmax(1, h_ms / forecast_cut_ms(forecast, h_ms));
+}
+
+double forecast_busy_begins(const struct forecast *forecast, double age_ms, double h_ms) {
+	if (h_ms <= 0) return 0;
+	struct left left = left_among(forecast, forecast->count, age_ms, h_ms);
+	double ends = left.beyond > 0 ? left.ends / left.beyond : h_ms / (age_ms + h_ms);
+	return fmax(ends, (h_ms - forecast_left_ms(forecast, age_ms, h_ms)) / forecast_cut_ms(forecast, h_ms));
+}
+
+// ---- the mixture
+
+static void add(struct forecast *forecast, double ms, double weight) {
+	forecast->points[forecast->count++] = (struct forecast_point){.ms = fmax(1, ms), .weight = weight};
+}
+
+// Between two quantiles stands their middle; below the first one, three quarters of it.
+static void add_ended(struct forecast *forecast, const int64_t run_at_ms[SAMPLE_QUANTILES], int64_t mean_ms, double weight) {
+	static const double levels[SAMPLE_QUANTILES] = {SAMPLE_LEVELS};
+	if (run_at_ms[SAMPLE_QUANTILES - 1] <= 0) {
+		add(forecast, (double)mean_ms, weight);
+		return;
+	}
+	add(forecast, (double)run_at_ms[0] * 0.75, levels[0] * weight);
+	for (int i = 1; i < SAMPLE_QUANTILES; i++)
+		add(forecast, (double)(run_at_ms[i - 1] + run_at_ms[i]) / 2, (levels[i] - levels[i - 1]) * weight);
+}
+
+static double whole_ms(const struct forecast *forecast, double age_ms) {
+	struct left left = left_among(forecast, forecast->ended, age_ms, INFINITY);
+	return age_ms + (left.beyond > 0 ? left.cut_ms / left.beyond : age_ms);
+}
+
+static void add_running(struct forecast *forecast, const struct sample *sample, double weight) {
+	bool tenths = sample->running_at_ms[SAMPLE_TENTHS - 1] > 0;
+	int count = tenths ? SAMPLE_TENTHS : 1;
+	for (int i = 0; i < count; i++) {
+		int64_t age_ms = tenths ? sample->running_at_ms[i] : sample->running_age_ms;
+		add(forecast, whole_ms(forecast, (double)age_ms), weight / count);
+	}
+}
+
+void forecast_init(struct forecast *forecast, const int64_t run_at_ms[SAMPLE_QUANTILES], int64_t mean_ms, int64_t ended,
+	const struct sample *sample) {
+	*forecast = (struct forecast){0};
+	double all = (double)ended + (double)sample->running;
+	double of_ended = sample->running > 0 ? (double)ended / all : 1;
+	add_ended(forecast, run_at_ms, mean_ms, of_ended);
+	forecast->ended = forecast->count;
+	if (sample->running > 0) add_running(forecast, sample, 1 - of_ended);
+}
