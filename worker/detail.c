@@ -1,7 +1,7 @@
 #include "worker/detail.h"
 
 void detail_init(struct detail *detail, const struct sandbox *sandbox) {
-	*detail = (struct detail){.json = json_object(), .fetch_us = -1, .start_us = -1, .run_us = -1};
+	*detail = (struct detail){.json = json_object(), .fetch_us = -1, .workspace_us = -1, .start_us = -1, .run_us = -1};
 	json_object_set_new(detail->json, "isolation", sandbox_describe(sandbox));
 }
 
@@ -35,8 +35,13 @@ void detail_limits(struct detail *detail, const struct sandbox_limits *limits, i
 }
 
 void detail_report(struct detail *detail, const struct sandbox_report *report) {
+	detail->workspace_us = report->workspace_us;
 	detail->start_us = report->start_us;
 	detail->run_us = report->run_us;
+	// Of this very box; where the machine shows trees, one box may still have had to copy its own.
+	if (report->workspace_us >= 0)
+		json_object_set_new(json_object_get(detail->json, "isolation"), "workspace",
+			json_string(report->shared ? "overlay" : "copy"));
 	set_figure(detail->json, "peak_memory_bytes", report->peak_memory_bytes);
 	set_figure(detail->json, "cpu_us", report->cpu_us);
 }
@@ -45,6 +50,7 @@ char *detail_write(const struct detail *detail) {
 	AUTO_JSON json_t *whole = json_copy(detail->json);
 	json_t *times = json_object();
 	set_figure(times, "fetch", detail->fetch_us);
+	set_figure(times, "workspace", detail->workspace_us);
 	set_figure(times, "start", detail->start_us);
 	set_figure(times, "run", detail->run_us);
 	set_figure(times, "execution", detail->execution_us);

@@ -10,7 +10,7 @@ struct detail {
 	json_t *json;
 	int64_t execution_us; // fetch and run
 	int64_t output_bytes, output_kept;
-	int64_t fetch_us, start_us, run_us; // -1: did not come to that
+	int64_t fetch_us, workspace_us, start_us, run_us; // -1: did not come to that
 };
 
 void detail_init(struct detail *detail, const struct sandbox *sandbox);

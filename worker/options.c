@@ -2,6 +2,7 @@
 
 #include "lib/http.h"
 #include "lib/lifecycle.h"
+#include "lib/mem.h"
 #include "worker/weights.h"
 
 #include <limits.h>
@@ -61,10 +62,21 @@ static const struct option table[] = {
 	OPTIONS_LOG,
 };
 
+// The boxes' processes stand in other folders than the worker.
+static void make_absolute(char **path) {
+	char *here = **path == '/' ? NULL : realpath(".", NULL);
+	if (!here) return;
+	char *whole = mem_format("%s/%s", here, *path);
+	free(here);
+	free(*path);
+	*path = whole;
+}
+
 int options_read(struct worker_config *config, int argc, char **argv) {
 	values.slots = sysconf(_SC_NPROCESSORS_ONLN);
 	int check = lifecycle_start(
 		"worker", "claims jobs, runs each in a sandbox, keeps the result", table, COUNT_OF(table), argc, argv);
+	make_absolute(&values.dir);
 	values.db.application = "trabajos-worker";
 	values.db.steady_plans = true;
 	AUTO_ERROR struct error error = {0};

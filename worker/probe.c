@@ -23,15 +23,30 @@ struct probing {
 	bool ended;
 	int status;
 	int landlock, no_landlock; // as the box said
+	bool shared;
+	char *unshared; // why not
 };
 
 // ---- the box, without a loop
+
+static const char *unshared_remedy(int number) {
+	if (number == EOPNOTSUPP) return " (tmpfs keeps user attributes since Linux 6.6)";
+	return number == EPERM || number == EACCES ? " (a container's profile refuses setns or mounts)" : "";
+}
 
 static int on_event(struct probing *probing, const struct box_event *event, struct error *error) {
 	switch (event->kind) {
 	case BOX_READY:
 		probing->landlock = event->landlock;
 		probing->no_landlock = event->number;
+		return 0;
+	case BOX_SHARED:
+		probing->shared = true;
+		return 0;
+	case BOX_UNSHARED:
+		free(probing->unshared);
+		probing->unshared =
+			mem_format("%s: %s%s", event->what, strerror(event->number), unshared_remedy(event->number));
 		return 0;
 	case BOX_REFUSED:
 	case BOX_FAILED:
@@ -137,10 +152,22 @@ static int run_probe(const struct box_maker *maker, const char *hidden, struct p
 	return result == 0 ? judge_text(probing, error) : -1;
 }
 
+// What overlayfs is tried with is the box's own empty folder.
+static int run_shared_probe(struct box_maker *maker, const char *hidden, struct probing *probing, struct error *error) {
+	char *trees = maker->trees;
+	if (trees) maker->trees = maker->root.folder;
+	int result = run_probe(maker, hidden, probing, error);
+	maker->trees = trees;
+	free(STEAL(maker->unshared));
+	if (!probing->shared) maker->unshared = STEAL(probing->unshared);
+	free(probing->unshared);
+	return result;
+}
+
 int probe_box(struct box_maker *maker, const char *hidden, struct error *error) {
 	AUTO_FREE struct probing *probing = mem_zalloc(sizeof(*probing));
 	probing->until_ms = loop_now_ms() + PROBE_MS;
-	int result = run_probe(maker, hidden, probing, error);
+	int result = run_shared_probe(maker, hidden, probing, error);
 	maker->landlock = probing->landlock;
 	maker->no_landlock = probing->no_landlock;
 	return result;

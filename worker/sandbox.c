@@ -11,7 +11,10 @@
 //                         no_new_privs: setuid programs are ordinary ones. Nested user namespaces are disabled (full).
 //   mount namespace       the root is a small folder of the worker's own and the host's /usr, both read-only; the one writable
 //                         place is a tmpfs of the job's disk size (/trabajo; /tmp is a link into it), besides 64 MiB of /dev/shm.
-//                         No path of the host that could hold a secret is there. The tree comes in by a descriptor.
+//                         No path of the host that could hold a secret is there.
+//   overlayfs             the tree of a commit is one for all jobs that run it, and read-only; each sees it with its own changes,
+//                         which lie in its tmpfs. A helper outside (init/helper.c) mounts it before the job begins; where that
+//                         cannot be, the tree comes in by a descriptor and is copied
 //   pid namespace         the job sees and signals its own processes only; they die with its pid 1, however they were started
 //   network namespace     nothing but a loopback interface of its own; abstract sockets of the host are out of reach
 //   ipc, uts, cgroup      its own; what it leaves there goes with the namespace
@@ -28,14 +31,16 @@
 //
 //   1  worker       makes the control group, the pipes; starts `trabajos-init launch` by posix_spawn: the worker has threads, so
 //                   nothing but exec happens in the child                                             fails: sandbox_start
-//   2  launch       joins the group, drops to the box's uid, no_new_privs, closes all descriptors but the box's four
+//   2  launch       joins the group, forks the helper (which takes the worker's trees as a mount that hangs nowhere, and then drops
+//                   like launch itself), drops to the box's uid, no_new_privs, closes all descriptors but the box's four
 //   3  bubblewrap   makes the namespaces and mounts, drops capabilities, loads the filter; what it complains about arrives on
 //                   the box's stream and becomes the error's text
 //   4  init         pid 1 of the box: says "ready" and waits. Up to here nothing depends on the job: this much is made ahead of
 //                   time (a spare for each slot, while its last job still runs), and a job's start costs only what
 //                   follows
 //   5  worker       sets the group's bounds, sends the specification (command, environment, rlimits) and the tree's folder
-//   6  init         copies the tree (its fault: too deep, too large, too many), closes what is outside, sets the rlimits,
+//   6  init         has the helper show the tree of the job (a helper that broke off half-way: the platform's), else copies it
+//                   (its fault: too deep, too large, too many), closes what is outside, sets the rlimits,
 //                   enforces Landlock (its rules were made before "ready"; without them where the kernel has none),
 //                   executes the command in a session of its own ("started", or "refused": exit code 126 or 127)
 //   7  init         waits; at the command's end kills and reaps all else, says "ended" with the wait status and the usage
@@ -165,7 +170,10 @@ static int make(struct sandbox *sandbox, const struct sandbox_config *config, st
 	if (seccomp_make(!limits_memory(maker->limits), &maker->filter, error) != 0) return -1;
 	if (sandbox_root_make(config->dir, config->init_program, 2 * config->slots, maker->uid_base, &maker->root, error) != 0)
 		return -1;
-	return find_level(sandbox, error);
+	maker->trees = config->trees ? mem_strdup(config->trees) : NULL;
+	if (find_level(sandbox, error) != 0) return -1;
+	if (maker->unshared) free(STEAL(maker->trees));
+	return 0;
 }
 
 int sandbox_open(struct loop *loop, const struct sandbox_config *config, struct sandbox **sandbox, struct error *error) {
@@ -192,6 +200,8 @@ void sandbox_close(struct sandbox *sandbox) {
 	if (sandbox->maker.filter >= 0) close(sandbox->maker.filter);
 	limits_close(sandbox->maker.limits);
 	free(sandbox->maker.bwrap);
+	free(sandbox->maker.trees);
+	free(sandbox->maker.unshared);
 	free(sandbox->missing);
 	free(sandbox->dir);
 	free(sandbox);
@@ -227,11 +237,18 @@ static const char *why_no_landlock(const struct box_maker *maker) {
 	}
 }
 
+// NULL: overlayfs shows the trees.
+static const char *why_copied(const struct box_maker *maker) {
+	if (maker->level == SANDBOX_NONE) return "there is no box at level none";
+	if (maker->trees) return NULL;
+	return maker->unshared ? maker->unshared : "not wanted";
+}
+
 json_t *sandbox_describe(const struct sandbox *sandbox) {
 	const struct box_maker *maker = &sandbox->maker;
 	json_t *json = json_object();
 	bool none = maker->level == SANDBOX_NONE;
-	const char *no_landlock = why_no_landlock(maker);
+	const char *no_landlock = why_no_landlock(maker), *copied = why_copied(maker);
 	(void)json_object_set_new(json, "level", json_string(sandbox_level_names[maker->level]));
 	(void)json_object_set_new(json, "cgroup", text_or_null(limits_kind(maker->limits)));
 	(void)json_object_set_new(json, "memory", json_string(limits_memory(maker->limits) ? "cgroup" : "sampler"));
@@ -240,10 +257,12 @@ json_t *sandbox_describe(const struct sandbox *sandbox) {
 			    : maker->uid_counts             ? "none"
 							    : "rlimit"));
 	(void)json_object_set_new(json, "disk", json_string(none ? "rlimit" : "tmpfs"));
+	(void)json_object_set_new(json, "workspace", json_string(copied ? "copy" : "overlay"));
 	(void)json_object_set_new(json, "uid", json_string(maker->uid_base == (uid_t)-1 ? "worker" : "slot"));
 	(void)json_object_set_new(json, "landlock", no_landlock ? json_null() : json_integer(maker->landlock));
 	(void)json_object_set_new(json, "missing", text_or_null(sandbox->missing));
 	(void)json_object_set_new(json, "missing_landlock", text_or_null(no_landlock));
+	(void)json_object_set_new(json, "missing_workspace", text_or_null(copied));
 	(void)json_object_set_new(json, "missing_limits", text_or_null(limits_why(maker->limits)));
 	return json;
 }

@@ -2,7 +2,7 @@
 // means) stands on top of sandbox.c.
 //
 //   worker -> trabajos-init launch (drops to the slot's uid, joins the cgroup, sets rlimits) -> bwrap -> trabajos-init (pid 1 of the
-//   box: copies the tree into the writable layer, runs the command, reaps, reports its wait status, ends the box)
+//   box: has the tree shown or copies it, runs the command, reaps, reports its wait status, ends the box)
 #pragma once
 
 #include "lib/error.h"
@@ -19,6 +19,7 @@ extern const char *const sandbox_level_names[]; // "full", "reduced", "none", NU
 struct sandbox_config {
 	const char *init_program; // path of trabajos-init
 	const char *dir;          // WORKER_DIR: the boxes' root and a copy of the init program are put there
+	const char *trees; // absolute: a job whose tree lies below sees it by overlayfs, where that can be; NULL: copies only
 	int slots;
 	// Started by root: boxes run as uid_base + 1 to uid_base + 2 * slots, gid uid_base (two uids for each slot, in turn: the
 	// next box is made while a job still runs); trabajos-fetch as uid_base. Else not used.
@@ -37,7 +38,7 @@ void sandbox_close(struct sandbox *sandbox);
 enum sandbox_level sandbox_level(const struct sandbox *sandbox);
 const char *sandbox_missing(const struct sandbox *sandbox); // what is missing for `full` and how to get it; NULL: nothing
 json_t *sandbox_describe(const struct sandbox *sandbox)
-	MUST_USE; // {"level","cgroup":"v1"|"v2"|null,"disk":"tmpfs","landlock":version|null,…}, new reference
+	MUST_USE; // {"level","cgroup":"v1"|"v2"|null,"disk":"tmpfs","workspace":"overlay"|"copy","landlock":version|null,…}, new reference
 
 struct sandbox_limits {
 	int64_t memory_bytes, processes, disk_bytes, file_bytes, open_files;
@@ -45,7 +46,7 @@ struct sandbox_limits {
 
 struct sandbox_job {
 	int slot;
-	const char *tree;  // absolute path; copied into the box
+	const char *tree;  // absolute path; the job writes to a view of its own
 	char *const *argv; // NULL-terminated
 	char *const *env;  // NULL-terminated; the whole environment but HOME and PATH, which the box sets where absent
 	struct sandbox_limits limits;
@@ -59,8 +60,10 @@ struct sandbox_report {
 	int exit_code;                            // -1: ended by a signal
 	int signal;                               // 0: exited
 	bool memory_hit, processes_hit, disk_hit; // the limit was touched
+	bool shared;                              // nothing was copied: overlayfs showed the tree
 	int64_t peak_memory_bytes;                // -1: unknown; the largest of 50 ms samples and of any single process
 	int64_t cpu_us;                           // -1: unknown
+	int64_t workspace_us;                     // from sandbox_start until the tree stood in its place; -1: it never did
 	int64_t start_us, run_us;                 // from sandbox_start to the command's exec; from there to its end
 	struct error error;
 };

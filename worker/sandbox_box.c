@@ -63,6 +63,7 @@ static void push_launch(struct arguments *arguments, const struct box_maker *mak
 	for (size_t i = 0, at = 0; i < count; i++)
 		at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%d", i ? "," : "", joins[i]);
 	push(arguments, mem_strdup(list));
+	push(arguments, mem_strdup(maker->trees && !box->bare ? maker->trees : ""));
 	push(arguments, mem_strdup("--"));
 }
 
@@ -184,6 +185,13 @@ static int64_t files_most(int64_t disk_bytes) {
 	return files < 16384 ? 16384 : files;
 }
 
+// Of the worker's trees, and of a form that needs no care.
+static const char *shared_tree(const struct box_maker *maker, const char *tree) {
+	size_t length = maker->trees ? strlen(maker->trees) : 0;
+	if (length == 0 || strncmp(tree, maker->trees, length) != 0 || tree[length] != '/') return "";
+	return strlen(tree + length + 1) < sizeof(((struct spec *)0)->tree) ? tree + length + 1 : "";
+}
+
 static size_t count_texts(char *const *list, uint32_t *count) {
 	size_t bytes = 0;
 	for (*count = 0; list[*count]; (*count)++) bytes += strlen(list[*count]) + 1;
@@ -211,6 +219,7 @@ static int make_spec(const struct box_maker *maker, const struct sandbox_job *jo
 	// Where a group bounds them, it shall be the group that refuses: it counts the refusals. The second wall stands behind.
 	if (!maker->uid_counts && limits->processes > 0)
 		spec.processes = limits->processes + 1 + (limits_processes(maker->limits) ? 64 : 0);
+	(void)snprintf(spec.tree, sizeof(spec.tree), "%s", shared_tree(maker, job->tree));
 	size_t bytes = count_texts(job->argv, &spec.argc) + count_texts(job->env, &spec.envc);
 	if (spec.argc == 0 || bytes + sizeof(spec) > SPEC_BYTES_MAX)
 		return error_set(error, ERROR_INPUT, "sandbox: a command of %zu bytes", bytes);
@@ -299,6 +308,8 @@ static void read_numbers(const json_t *json, struct box_event *event) {
 static bool read_event(const char *line, size_t length, struct box_event *event) {
 	static const char *const names[] = {[BOX_READY] = "ready",
 		[BOX_COPIED] = "copied",
+		[BOX_SHARED] = "shared",
+		[BOX_UNSHARED] = "unshared",
 		[BOX_STARTED] = "started",
 		[BOX_REFUSED] = "refused",
 		[BOX_FAILED] = "failed",

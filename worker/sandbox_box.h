@@ -20,6 +20,8 @@ struct box_maker {
 	struct sandbox_root root;
 	struct limits *limits;
 	int filter;      // memfd of the system call filter
+	char *trees;     // absolute; whose trees overlayfs shows in the boxes instead of a copy; NULL: all are copied
+	char *unshared;  // why not; NULL: they are shared, or nothing is known against it
 	uid_t uid_base;  // (uid_t)-1: boxes run as the worker's own uid
 	bool uid_counts; // RLIMIT_NPROC would count others' processes (an old kernel and a shared uid): not set
 	int landlock;    // its version, as the probe's box said; 0: none
@@ -43,14 +45,14 @@ struct box {
 	struct rusage usage; // of all its processes, once reaped
 };
 
-enum box_event_kind { BOX_READY, BOX_COPIED, BOX_STARTED, BOX_REFUSED, BOX_FAILED, BOX_ENDED };
+enum box_event_kind { BOX_READY, BOX_COPIED, BOX_SHARED, BOX_UNSHARED, BOX_STARTED, BOX_REFUSED, BOX_FAILED, BOX_ENDED };
 struct box_event {
 	enum box_event_kind kind;
-	int64_t at_us;                // STARTED, ENDED: CLOCK_MONOTONIC
+	int64_t at_us;                // COPIED, SHARED, STARTED, ENDED: CLOCK_MONOTONIC
 	int landlock;                 // READY: the kernel's version; 0: none
-	int number;                   // REFUSED, FAILED: errno; READY: why there is no Landlock
+	int number;                   // REFUSED, FAILED, UNSHARED: errno; READY: why there is no Landlock
 	bool tree;                    // FAILED: the tree's fault
-	char what[1024];              // REFUSED, FAILED
+	char what[1024];              // REFUSED, FAILED, UNSHARED
 	int status;                   // ENDED: wait status of the command
 	int64_t cpu_us, maxrss_bytes; // ENDED
 	bool disk_full;               // ENDED

@@ -173,7 +173,12 @@ void run_event(struct sandbox_run *run, const struct box_event *event) {
 	if (run->final) return;
 	switch (event->kind) {
 	case BOX_READY:
+	case BOX_UNSHARED:
+		return;
 	case BOX_COPIED:
+	case BOX_SHARED:
+		run->report.shared = event->kind == BOX_SHARED;
+		run->report.workspace_us = event->at_us - run->begun_us;
 		return;
 	case BOX_STARTED:
 		run->report.ran = true;
@@ -274,7 +279,7 @@ int sandbox_start(struct sandbox *sandbox, const struct sandbox_job *job, const 
 	*made = (struct sandbox_run){
 		.sandbox = sandbox, .slot = slot, .cell = cell, .handlers = *handlers, .limits = job->limits};
 	made->begun_us = begun_us;
-	made->report = (struct sandbox_report){.exit_code = -1, .peak_memory_bytes = -1, .cpu_us = -1};
+	made->report = (struct sandbox_report){.exit_code = -1, .workspace_us = -1, .peak_memory_bytes = -1, .cpu_us = -1};
 	made->sample = loop_timer_new(sandbox->loop, take_sample, made);
 	loop_timer_set(made->sample, SAMPLE_MS);
 	watch_stream(made, 1, &cell->box.out);

@@ -118,6 +118,7 @@ static inline void rig_open_sandbox(struct rig *rig, enum sandbox_level weakest)
 	AUTO_FREE char *init = rig_init_program();
 	const struct sandbox_config config = {.init_program = init,
 		.dir = rig->dir,
+		.trees = rig->dir,
 		.slots = 2,
 		.uid_base = RIG_UID_BASE,
 		.disk_bytes = 64 * RIG_MB,
@@ -151,6 +152,12 @@ static inline void rig_throw_spares_away(struct rig *rig) {
 		if (slot->spare) cell_leave(slot->spare);
 		slot->spare = NULL;
 	}
+}
+
+// As if overlayfs could not show trees, from the next box on.
+static inline void rig_copy_trees(struct rig *rig) {
+	free(STEAL(rig->sandbox->maker.trees));
+	rig_throw_spares_away(rig);
 }
 
 // As if the probe had found no better one.

@@ -6,6 +6,7 @@ static struct rig rig;
 static int setup(void **state) {
 	(void)state;
 	rig_open(&rig, SANDBOX_NONE);
+	rig_copy_trees(&rig);
 	rig_write(rig.tree, "main.sh", "#!/bin/sh\necho main: $1\n", 0755);
 	rig_write(rig.tree, "plain", "no interpreter line\n", 0644);
 	rig_write(rig.tree, "script", "echo by the shell: $1\n", 0755);

@@ -68,6 +68,12 @@ static const struct attack attacks[] = {
 
 // ---- tests
 
+static int setup_copying(void **state) {
+	int result = setup(state);
+	rig_copy_trees(&rig);
+	return result;
+}
+
 static void too_much_memory_ends_the_job_and_is_attributed(void **state) {
 	(void)state;
 	AUTO_RESULT struct rig_result result;
@@ -239,5 +245,5 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(a_deep_tree_is_copied_and_a_bottomless_one_refused),
 		cmocka_unit_test(many_files_are_copied_each),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup_copying, teardown);
 }

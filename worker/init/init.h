@@ -13,6 +13,34 @@
 // ---- launch.c: the step outside of the box; main of `trabajos-init launch`
 int launch_main(int argc, char **argv);
 
+// ---- trees.c
+// A read-only mount of the folder that hangs nowhere, whose files' owner is seen as uid and gid ((uid_t)-1: is this process's own).
+int trees_clone(const char *path, uid_t uid, gid_t gid) MUST_USE;
+
+// ---- helper.c
+struct helper_order {
+	const char *trees;
+	uid_t uid; // the box's; -1: this process's own
+	gid_t gid;
+	void (*drop)(const void *arg); // the rights that are needed no more; does not return where it cannot
+	const void *arg;
+};
+enum helper_kind { HELPER_READY = 1, HELPER_TREE };
+struct helper_question {
+	uint32_t kind;
+	char tree[sizeof(((struct spec *)0)->tree)];
+};
+enum helper_result { HELPER_DONE, HELPER_CANNOT, HELPER_BROKEN }; // BROKEN: the box must not be used
+struct helper_answer {
+	uint32_t result;
+	int32_t number; // errno
+	char what[64];
+};
+int helper_start(const struct helper_order *order) MUST_USE; // puts the socket for pid 1 into SPEC_FD_HELPER
+bool helper_is_there(void);
+void helper_tell_ready(void);
+void helper_ask_tree(const char *tree, struct helper_answer *answer);
+
 // ---- run.c: main of `trabajos-init run`
 int run_main(int argc, char **argv);
 

@@ -1,9 +1,9 @@
 // The step outside of the box: from the worker's rights down to those of the slot, then bubblewrap (or, at level none, the
 // `run` role) takes this process over.
 //
-//     trabajos-init launch PARENT UID GID SOCKET OUT ERR FILTER PROCS,… -- PROGRAM ARGUMENT…
+//     trabajos-init launch PARENT UID GID SOCKET OUT ERR FILTER PROCS,… TREES -- PROGRAM ARGUMENT…
 //
-// Numbers are descriptors but for the first three; UID and GID -1: keep the worker's. What fails is said on the socket, and
+// Numbers are descriptors but for the first three; UID and GID -1: keep the worker's; TREES empty: no helper is forked. What fails is said on the socket, and
 // nothing is ever started with more rights than asked for: every step that fails ends the launch.
 #include "worker/init/init.h"
 
@@ -21,6 +21,7 @@ struct launch {
 	gid_t gid;
 	int socket, out, err, filter;
 	char *groups; // descriptors of cgroup.procs files
+	const char *trees;
 	char **program;
 };
 
@@ -141,8 +142,20 @@ static void die_with_parent(pid_t parent) {
 	if (getppid() != parent) _exit(70);
 }
 
+static void drop_all(const void *arg) {
+	drop_rights(arg);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) give_up("launch: no_new_privs");
+}
+
+static void start_helper(const struct launch *launch) {
+	if (!*launch->trees) return;
+	const struct helper_order order = {
+		.trees = launch->trees, .uid = launch->uid, .gid = launch->gid, .drop = drop_all, .arg = launch};
+	if (helper_start(&order) != 0) give_up("launch: helper");
+}
+
 int launch_main(int argc, char **argv) {
-	if (argc < 10 || strcmp(argv[8], "--") != 0) return 64;
+	if (argc < 11 || strcmp(argv[9], "--") != 0) return 64;
 	struct launch launch = {
 		.parent = number(argv[0]),
 		.uid = (uid_t)strtol(argv[1], NULL, 10),
@@ -152,7 +165,8 @@ int launch_main(int argc, char **argv) {
 		.err = number(argv[5]),
 		.filter = number(argv[6]),
 		.groups = argv[7],
-		.program = argv + 9,
+		.trees = argv[8],
+		.program = argv + 10,
 	};
 	say_open(launch.socket);
 	join_groups(launch.groups);
@@ -162,8 +176,8 @@ int launch_main(int argc, char **argv) {
 	if (chdir("/") != 0) give_up("launch: /");
 	(void)umask(022);
 	set_limits();
-	drop_rights(&launch);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) give_up("launch: no_new_privs");
+	start_helper(&launch);
+	drop_all(&launch);
 	die_with_parent(launch.parent);
 	char *const none[] = {NULL};
 	(void)execve(launch.program[0], launch.program, none);

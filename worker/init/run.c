@@ -18,7 +18,7 @@
 static const char default_path[] = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 struct run {
-	bool bare;
+	bool bare, helped;
 	const char *root; // of the writable layer: SPEC_BOX, or a folder of the worker's
 	int root_fd, repo_fd;
 	int wall; // Landlock ruleset; -1: none
@@ -40,7 +40,7 @@ static int open_folder(int parent, const char *name) {
 static void keep_to_itself(void) {
 	// Nobody of the same uid may open what is this process's in /proc, or trace it.
 	if (prctl(PR_SET_DUMPABLE, 0) != 0) give_up("init: dumpable", errno, false);
-	for (int fd = SPEC_FD_SOCKET; fd <= SPEC_FD_FILTER; fd++) (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	for (int fd = SPEC_FD_SOCKET; fd <= SPEC_FD_HELPER; fd++) (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 // At level none bubblewrap is not there to do it.
@@ -139,6 +139,7 @@ static void read_spec(struct run *run, int fd) {
 	if (spec->magic != SPEC_MAGIC || spec->argc == 0 || spec->text_bytes != size - sizeof(*spec) ||
 		spec->argc > spec->text_bytes || spec->envc > spec->text_bytes)
 		give_up("init: the job's specification", EPROTO, false);
+	run->spec.tree[sizeof(run->spec.tree) - 1] = 0;
 	char *text = data + sizeof(*spec);
 	run->command.argv = strings(&text, data + size, spec->argc, 0);
 	run->command.env = strings(&text, data + size, spec->envc, 3);
@@ -183,8 +184,28 @@ static void copy_in(struct run *run, int tree_fd) {
 	const struct copy_limits limits = {.files = run->spec.files_most, .bytes = run->spec.disk_bytes};
 	struct copy_result result;
 	if (copy_tree(tree_fd, run->repo_fd, &limits, &result) != 0) give_up(result.what, result.number, result.tree);
-	say("{\"event\":\"copied\",\"files\":%lld,\"bytes\":%lld,\"skipped\":%lld}", (long long)result.files,
-		(long long)result.bytes, (long long)result.skipped);
+	say("{\"event\":\"copied\",\"at_us\":%lld,\"files\":%lld,\"bytes\":%lld,\"skipped\":%lld}", (long long)say_now_us(),
+		(long long)result.files, (long long)result.bytes, (long long)result.skipped);
+}
+
+// Whether overlayfs shows the tree in its place.
+static bool share(struct run *run) {
+	struct helper_answer answer = {.result = HELPER_CANNOT};
+	char quoted[128];
+	if (!*run->spec.tree || !run->helped) return false;
+	helper_ask_tree(run->spec.tree, &answer);
+	if (answer.result == HELPER_BROKEN) give_up(answer.what, answer.number, false);
+	if (answer.result == HELPER_CANNOT) {
+		say_quoted(answer.what, quoted, sizeof(quoted));
+		say("{\"event\":\"unshared\",\"errno\":%d,\"what\":%s}", answer.number, quoted);
+		return false;
+	}
+	// What was opened is the folder below.
+	close(run->repo_fd);
+	run->repo_fd = open_folder(run->root_fd, "repo");
+	if (run->repo_fd < 0) give_up("init: the job's folder", errno, false);
+	say("{\"event\":\"shared\",\"at_us\":%lld}", (long long)say_now_us());
+	return true;
 }
 
 // `tree_fd` stands outside of the box: the copy takes it over, and with its end nothing of the outside is open any more.
@@ -193,7 +214,11 @@ static void prepare(struct run *run) {
 	receive(&spec_fd, &tree_fd);
 	read_spec(run, spec_fd);
 	complete_environment(run);
-	copy_in(run, tree_fd);
+	if (share(run))
+		close(tree_fd);
+	else
+		copy_in(run, tree_fd);
+	if (run->helped) close(SPEC_FD_HELPER);
 	if (fchdir(run->repo_fd) != 0) give_up("init: the job's folder", errno, false);
 	close(run->repo_fd);
 	limit(RLIMIT_FSIZE, run->spec.file_bytes);
@@ -213,12 +238,14 @@ int run_main(int argc, char **argv) {
 		return 64;
 	say_open(SPEC_FD_SOCKET);
 	(void)umask(022);
+	run.helped = helper_is_there();
 	keep_to_itself();
 	if (run.bare) {
 		if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) give_up("init: reaper", errno, false);
 		load_filter();
 	}
 	make_places(&run);
+	if (run.helped) helper_tell_ready();
 	make_wall(&run);
 	prepare(&run);
 	run.command.bare = run.bare;

@@ -6,7 +6,9 @@
 //
 //   {"event":"ready","landlock":n,"errno":n}               the box is made and waits for its job; landlock: the kernel's version, 0:
 //                                                          none (errno: why not)
-//   {"event":"copied","files":n,"bytes":n,"skipped":n}     the tree stands in the writable layer
+//   {"event":"copied","at_us":n,"files":n,"bytes":n,"skipped":n}   the tree was copied into the writable layer
+//   {"event":"shared","at_us":n}                           overlayfs shows it there, and nothing was copied
+//   {"event":"unshared","errno":n,"what":"overlayfs"}      why that could not be; "copied" follows
 //   {"event":"started","at_us":n}                          the command was executed
 //   {"event":"refused","errno":n,"what":"npm"}             the command could not be executed: the job's own fault
 //   {"event":"failed","errno":n,"what":"copy: a/b","tree":true|false}   the box could not go on; tree: the tree's fault
@@ -22,6 +24,7 @@
 #define SPEC_FD_OUT    4
 #define SPEC_FD_ERR    5
 #define SPEC_FD_FILTER 6
+#define SPEC_FD_HELPER 7 // until the job begins; not where there is none
 
 #define SPEC_MAGIC     0x54524231U // "TRB1"
 #define SPEC_BYTES_MAX (8 << 20)
@@ -42,4 +45,5 @@ struct spec {
 	int64_t file_bytes, open_files; // RLIMIT_FSIZE, RLIMIT_NOFILE
 	int64_t files_most;             // inodes in the writable layer, the tree's included
 	int64_t disk_bytes;             // of the tree's copy at most; 0: the file system has its own limit
+	char tree[192];                 // below the worker's trees, for overlayfs; "": it is to be copied
 };
