@@ -1,11 +1,14 @@
 """Processes die, services go away and come back: nothing accepted is lost."""
 
+import pathlib
 import signal
 import time
 
 import pytest
 import requests
 import trabajos
+
+MENDED_CLOCK = trabajos.ROOT / "build/gcc-fail/clock.so"  # what libfaketime lacks (tests/faults/clock.c)
 
 
 def finished_once(stack, keys):
@@ -153,6 +156,28 @@ def test_keycloak_away_known_keys_go_on(stack, frontend, user, worker, script):
             blind.kill()
     finally:
         stack.run("start", "keycloak")
+
+
+@pytest.mark.parametrize(("clock_s", "why"), [(3600, "expired"), (-3600, "in the future, compare the clocks")])
+def test_a_frontend_whose_clock_is_an_hour_off_accepts_nothing_and_says_why(stack, frontend, users, no_worker, script, clock_s, why):
+    library = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+    if library is None:
+        pytest.skip("faketime is not installed")
+    url = script("true").url
+    misdated = trabajos.frontend(stack, f"misdated{clock_s:+d}", LD_PRELOAD=f"{MENDED_CLOCK} {library}", FAKETIME=f"{clock_s:+d}s",
+                                 DONT_FAKE_MONOTONIC=1)
+    with trabajos.running(misdated):
+        header = {"Authorization": "Bearer " + users["user2"].token()}
+        before = stack.sql("SELECT count(*) FROM trabajos")
+        for path in ("/add", "/all"):
+            answer = requests.get(misdated.url + path, headers=header, params={"url": url}, timeout=20)
+            assert answer.status_code == 401 and why in answer.json()["detail"], answer.text
+        # beside it the others go on, and it ends in good order
+        key = users["user2"].add(url)
+        assert stack.sql("SELECT count(*) FROM trabajos") == [(before[0][0] + 1,)]
+        posted = stack.sql("SELECT abs(extract(epoch FROM now() - posted_at)) < 60 FROM trabajos WHERE key = %s", key)
+        assert misdated.readyz().status_code == 200 and misdated.stop() == 0
+    assert posted == [(True,)]
 
 
 @pytest.mark.parametrize("service", ["postgres", "kafka"])
