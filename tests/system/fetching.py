@@ -46,6 +46,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        self.say(*self.backend(path, query, body))
+
+    def backend(self, path, query, body):
+        """What git http-backend answers: status, headers, content."""
         environment = {"PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(self.server.root), "GIT_HTTP_EXPORT_ALL": "1",
                        "PATH_INFO": path[path.index("/", 1):], "QUERY_STRING": query, "REQUEST_METHOD": self.command,
                        "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
@@ -53,7 +57,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         done = subprocess.run(["git", "http-backend"], input=body, stdout=subprocess.PIPE, env=environment, check=False)
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
-        self.send_response_only(int(headers.pop("Status", "200").split()[0]))
+        return int(headers.pop("Status", "200").split()[0]), headers, content
+
+    def say(self, code, headers, content):
+        self.send_response_only(code)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
@@ -171,6 +178,16 @@ def place_at(folder, tls=None):
         yield place
     finally:
         place.git_server.close()
+
+
+def altered(change):
+    """What git http-backend answers, with its content changed on the way."""
+    def act(request):
+        path, _, query = request.path.partition("?")
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        code, headers, content = request.backend(path, query, body)
+        request.say(code, {**headers, "Connection": "close"}, change(content))
+    return act
 
 
 def failed(answer, code, blame):

@@ -38,6 +38,16 @@ def test_a_branch_is_asked_for_again_and_only_what_changed_is_fetched(place):
     assert sum("git-upload-pack" in r and "info/refs" not in r for r in place.server.requests) == 2
 
 
+def test_what_a_change_costs_does_not_depend_on_the_repositorys_size(place):
+    files = {f"f{number}": os.urandom(20000).hex() for number in range(20)}
+    place.commit(files=files)
+    first = place.fetch()["added_bytes"] - sum(-(-len(text) // 4096) * 4096 for text in files.values())
+    pack = sum(path.stat().st_size for path in place.dir.rglob("*.pack"))
+    place.commit(files={**files, "f0": "changed"})
+    place.fetch()
+    assert first > 400000 and sum(path.stat().st_size for path in place.dir.rglob("*.pack")) - pack < 20000
+
+
 def test_refs_mean_what_git_means(place):
     first = place.commit()
     place.git("r.git", "tag", "-a", "-m", "x", "v1", first)
@@ -104,10 +114,12 @@ def test_redirects_lead_nowhere_else(place):
 
 
 def test_a_server_that_never_stops_talking_is_cut_off(place):
+    chunk = b"".join(b"003e%040x refs/heads/%05x\n" % (number, number) for number in range(20000))
+
     def flood(request):
         request.wfile.write(ADVERT)
-        for number in range(10000000):
-            request.wfile.write(b"003e%040x refs/heads/%05x\n" % (number, number % 1048576))
+        for _ in range(1000):
+            request.wfile.write(chunk)
     place.server.odd["/git/flood"] = flood
     failed(place.fetch("flood.git", pack_bytes=1 << 20), "fetch", "limit")
 
@@ -174,6 +186,28 @@ def test_damage_is_noticed_and_repaired(place, what):
     for path in (place.dir / again["tree"]).iterdir():
         assert path.read_text() == place.git("r.git", "cat-file", "blob", f"{commit}:{path.name}")
     assert again["tree"] == answer["tree"]
+
+
+def test_mirrors_and_trees_make_room_in_the_order_of_their_last_use(place):
+    names = [f"r{number}.git" for number in range(4)]
+    commits = {name: place.commit(name, files={"f": os.urandom(50000).hex()}) for name in names}
+    answers = {name: place.fetch(name) for name in names}
+    for age, name in zip((4000, 1000, 3000, 2000), names):
+        for path in (place.dir / f"mirrors/{answers[name]['mirror']}.lock", place.dir / (answers[name]["tree"] + ".json")):
+            os.utime(path, (time.time() - age,) * 2)
+    whole = place.evict(1 << 40)["bytes"]
+    mirror = sum(path.stat().st_blocks * 512 for path in (place.dir / "mirrors" / f"{answers[names[0]]['mirror']}.git").rglob("*"))
+
+    def left(folder):
+        there = {path.name for path in (place.dir / folder).iterdir()}
+        return [name for name in names if any(answers[name]["mirror"] in entry and not entry.endswith(".lock") and
+                                              (folder == "mirrors" or list((place.dir / folder / entry).glob("*.json"))) for entry in there)]
+    place.evict(whole - answers[names[0]]["bytes"] * 2)
+    assert (left("trees"), left("mirrors")) == ([names[1], names[3]], names)
+    place.evict(mirror * 2 + mirror // 2)
+    assert (left("trees"), left("mirrors")) == ([], [names[1], names[3]])
+    assert place.fetch(names[1], commits[names[1]])["remote"] is False
+    assert place.fetch(names[0], commits[names[0]])["remote"] is True
 
 
 def test_a_commit_that_a_branch_no_longer_has_is_still_served_where_it_was_resolved(place):

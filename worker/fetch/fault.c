@@ -78,6 +78,11 @@ static bool is_no_git_server(void) {
 	return strstr(last_text(), "content-type") != NULL || is_status("400") || is_status("405");
 }
 
+// A repository of SHA-256 objects (git-hash-function-transition(7)) has longer ids, which no libgit2 up to 1.9 reads by default.
+static bool is_no_list_of_refs(void) {
+	return strstr(last_text(), "parsing REF pkt-line") || strstr(last_text(), "object format");
+}
+
 static bool is_disk_full(void) {
 	return strstr(last_text(), strerror(ENOSPC)) || strstr(last_text(), strerror(EDQUOT));
 }
@@ -104,6 +109,9 @@ int fault_remote(struct outcome *outcome, int code, enum fault_cause cause) {
 	if (is_no_git_server())
 		return set(
 			outcome, OUTCOME_NOT_FOUND, BLAME_USER, "there is no git repository at the URL (smart HTTP is needed)");
+	if (is_no_list_of_refs())
+		return set(outcome, OUTCOME_FETCH, BLAME_USER,
+			"the git server's list of refs cannot be read (a repository of SHA-256 objects is not supported)");
 	if (strstr(last_text(), "cannot redirect") || strstr(last_text(), "too many redirects")) return redirected(outcome);
 	if (code == GIT_ECERTIFICATE)
 		return set(outcome, OUTCOME_FETCH, BLAME_USER, "the git server's certificate is not trusted");
