@@ -82,7 +82,7 @@ $(B)/%.o: %.c
 
 $(B)/migrations.c: dev/embed-migrations $(MIGRATIONS)
 	@mkdir -p $(@D)
-	$(Q)dev/embed-migrations $(MIGRATIONS) >$@
+	$(Q)FAULTY=$(FAULTY) dev/embed-migrations $(MIGRATIONS) >$@
 
 $(B)/migrations.o: $(B)/migrations.c
 	$(call say,cc)

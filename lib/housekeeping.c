@@ -99,25 +99,25 @@ static const struct db_statement reap_statement = {"housekeeping_reap",
 // $1 how many. Who takes a result keeps the other sweepers from it for a while.
 static const struct db_statement sweep_statement = {"housekeeping_sweep",
 	"WITH due AS ("
-	" SELECT key FROM outbox WHERE publish_after < now() ORDER BY publish_after LIMIT $1::int FOR UPDATE SKIP LOCKED"
+	" SELECT ctid AS place FROM outbox WHERE publish_after < now() ORDER BY publish_after LIMIT $1::int FOR UPDATE SKIP LOCKED"
 	"), taken AS ("
-	" UPDATE outbox o SET publish_after = now() + interval '30 seconds' FROM due WHERE o.key = due.key RETURNING o.key, o.attempt"
+	" UPDATE outbox o SET publish_after = now() + interval '30 seconds' FROM due WHERE o.ctid = due.place RETURNING o.key, o.attempt"
 	") SELECT t.key, t.usuario, t.status, t.attempt, (extract(epoch FROM t.posted_at) * 1000)::bigint,"
 	" coalesce(t.execution_ms, 0), t.outcome, coalesce(t.worker, '')"
-	" FROM taken o JOIN trabajos t ON t.key = o.key AND t.attempt = o.attempt"
-	" WHERE t.status IN ('Finished', 'Failed', 'Cancelled')"};
+	" FROM taken o CROSS JOIN LATERAL (SELECT * FROM trabajos w WHERE w.key = o.key AND w.attempt = o.attempt"
+	" AND w.status IN ('Finished', 'Failed', 'Cancelled') OFFSET 0) t"};
 
 // $1 days, $2 how many. By the age of the post, which has an index: what was posted long ago and has ended only now stays
 // longer. What belongs to a job goes with it, by a trigger.
 static const struct db_statement retain_statement = {"housekeeping_retain",
 	"WITH old AS ("
-	" SELECT key FROM trabajos WHERE posted_at < now() - make_interval(days => $1::int)"
+	" SELECT ctid AS place FROM trabajos WHERE posted_at < now() - make_interval(days => $1::int)"
 	" AND status IN ('Finished', 'Failed', 'Cancelled') AND finished_at < now() - make_interval(days => $1::int)"
 	" ORDER BY posted_at LIMIT $2::int FOR UPDATE SKIP LOCKED"
 	"), dead AS ("
 	" DELETE FROM workers WHERE seen_at < now() - interval '1 day'"
 	"), gone AS ("
-	" DELETE FROM trabajos t USING old o WHERE t.key = o.key RETURNING t.key"
+	" DELETE FROM trabajos t USING old o WHERE t.ctid = o.place RETURNING t.key"
 	") SELECT count(*) FROM gone"};
 
 // $1 how many. Those whose moment has come, and those that newer ones replace; how many came into the queue.

@@ -38,10 +38,11 @@ static struct metric unpublished = {.name = "trabajos_resultados_unpublished_tot
 	.type = METRIC_COUNTER};
 
 const struct db_statement publish_mark = {"publish_mark",
+	// One whose row a sweeper has just taken is left to it: it sends the record again and marks it.
 	"WITH acknowledged AS ("
-	" SELECT o.key FROM unnest($1::uuid[], $2::int[]) AS a (key, attempt) JOIN outbox o"
-	" ON o.key = a.key AND o.attempt = a.attempt ORDER BY o.key FOR UPDATE OF o SKIP LOCKED"
-	") DELETE FROM outbox o USING acknowledged a WHERE o.key = a.key"};
+	" SELECT r.place FROM unnest($1::uuid[], $2::int[]) AS a (key, attempt) CROSS JOIN LATERAL ("
+	"  SELECT o.ctid AS place FROM outbox o WHERE o.key = a.key AND o.attempt = a.attempt FOR UPDATE SKIP LOCKED) r"
+	") DELETE FROM outbox o USING acknowledged a WHERE o.ctid = a.place"};
 
 static void mark_next(struct publisher *publisher);
 

@@ -389,17 +389,21 @@ CREATE FUNCTION concurrency_replace(most integer) RETURNS bigint LANGUAGE sql AS
     ) c
 $$;
 
--- ---- claim
+-- ---- claim and finish
+--
+-- Whatever the statistics say, no plan here may walk a whole table: these tables fill and empty within minutes, and a plan is made
+-- once a session. So rows are sought one by one by LATERAL (which fixes the order of a join) and changed by the place (ctid) where
+-- they were found and locked. A row that was changed after the statement's snapshot has a place that this statement does not
+-- see: where it must not be missed, it is locked by a statement of its own.
 
 -- Fair share: an owner's n-th candidate has turn (running jobs + n) / weight, and the lowest turn goes first; priority orders an
--- owner's own jobs, then age; an administrator's priority (rank) goes before all turns. Of owners with the same turn the one
--- whose job has waited longest goes first, so the head of every lane is looked at. `level` is the turn that the last of
--- `most` jobs would have if every lane were long enough; of each lane twice as many are read as lie below it, since some lanes are
--- short: the cost grows with `most` and, little, with the lanes, not with the backlog. Candidates are chosen without locks, and
--- twice as many as asked for; those that another claim has are skipped. With a limit of running jobs per user, claims go one
--- after another, each with a snapshot taken after the one before, so that the limit is exact.
--- weights: {"owner or usuario": weight, …}, NULL: all 1. The plan is fixed by the settings: it must not depend on statistics of
--- tables that fill and empty within minutes.
+-- owner's own jobs, then age; an administrator's priority (rank) goes before all turns. Of owners with the same turn those whose jobs
+-- are among the oldest that wait go first; where there are more owners than are looked at, chance decides between the others, so
+-- that each has its turn. `level` is the turn that the last of `most` jobs would have if every lane were long enough; of each lane
+-- twice as many are read as lie below it, since some lanes are short: the cost grows with `most` and, little, with the lanes, not
+-- with the backlog. Candidates are chosen without locks, and twice as many as asked for; those that another claim has are skipped.
+-- With a limit of running jobs per user, claims go one after another, each with a snapshot taken after the one before, so that
+-- the limit is exact. weights: {"owner or usuario": weight, …}, NULL: all 1.
 CREATE FUNCTION trabajos_claim(who text, most integer, lease_s integer, user_limit integer, weights jsonb)
 RETURNS TABLE (
     candidates bigint, key uuid, attempt integer, owner text, usuario text, url text, ref text, timeout_s integer, retries integer,
@@ -408,6 +412,8 @@ RETURNS TABLE (
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
+DECLARE
+    wide constant integer := most * 2 + 8;
 BEGIN
     IF EXISTS (SELECT FROM workers w WHERE w.worker = who AND w.draining) THEN
         RETURN;
@@ -416,53 +422,58 @@ BEGIN
         PERFORM pg_advisory_xact_lock(hashtextextended('trabajos_claim', 20));
     END IF;
     RETURN QUERY
-    WITH running AS MATERIALIZED (
-        SELECT coalesce(jsonb_object_agg(r.owner, r.jobs), '{}') AS jobs FROM (
-            SELECT a.owner, count(*) AS jobs FROM attempts a WHERE a.finished_at IS NULL GROUP BY a.owner) r
+    WITH known AS MATERIALIZED (
+        SELECT
+            (SELECT coalesce(jsonb_object_agg(r.owner, r.jobs), '{}') FROM (
+                SELECT a.owner, count(*) AS jobs FROM attempts a WHERE a.finished_at IS NULL GROUP BY a.owner) r) AS running,
+            (SELECT coalesce(jsonb_object_agg(o.owner, o.since), '{}') FROM (
+                SELECT q.owner, extract(epoch FROM min(q.eligible_at)) AS since FROM (
+                    SELECT n.owner, n.eligible_at FROM queue n ORDER BY n.eligible_at LIMIT wide) q GROUP BY q.owner) o) AS oldest
     ), share AS (
-        SELECT l.rank, l.owner, coalesce((r.jobs ->> l.owner)::integer, 0) AS jobs,
+        SELECT l.rank, l.owner, coalesce((k.running ->> l.owner)::integer, 0) AS jobs, (k.oldest ->> l.owner)::float8 AS since,
             CASE WHEN weights IS NULL THEN 1 ELSE coalesce((weights ->> l.owner)::float8, (
-                SELECT (weights ->> t.usuario)::float8 FROM queue q JOIN trabajos t ON t.key = q.key
-                WHERE q.rank = l.rank AND q.owner = l.owner ORDER BY q.place, q.eligible_at, q.key LIMIT 1), 1) END AS weight
-        FROM lanes l CROSS JOIN running r
-    ), first AS (
-        SELECT s.*, (s.jobs + 1) / s.weight AS turn FROM share s CROSS JOIN LATERAL (
-            SELECT q.eligible_at FROM queue q WHERE q.rank = s.rank AND q.owner = s.owner
-            ORDER BY q.place, q.eligible_at, q.key LIMIT 1) head
-        WHERE user_limit = 0 OR s.jobs < user_limit
-        ORDER BY s.rank, (s.jobs + 1) / s.weight, head.eligible_at, s.owner LIMIT most * 2 + 8
+                SELECT (weights ->> t.usuario)::float8 FROM (
+                    SELECT q.key FROM queue q WHERE q.rank = l.rank AND q.owner = l.owner
+                    ORDER BY q.place, q.eligible_at, q.key LIMIT 1) h
+                CROSS JOIN LATERAL (SELECT u.usuario FROM trabajos u WHERE u.key = h.key OFFSET 0) t), 1) END AS weight
+        FROM lanes l CROSS JOIN known k
+        OFFSET 0
+    ), first AS MATERIALIZED (
+        SELECT s.*, count(*) OVER () AS lanes FROM (
+            SELECT * FROM share WHERE user_limit = 0 OR jobs < user_limit
+            ORDER BY rank, (jobs + 1) / weight, since NULLS LAST, random() LIMIT wide) s
     ), level AS MATERIALIZED (
         SELECT w.rank, min(w.turn) AS turn FROM (
             SELECT f.rank, (most + sum(f.jobs) OVER o) / sum(f.weight) OVER o AS turn
-            FROM first f WINDOW o AS (PARTITION BY f.rank ORDER BY f.turn, f.owner)) w
+            FROM first f WINDOW o AS (PARTITION BY f.rank ORDER BY (f.jobs + 1) / f.weight, f.owner)) w
         GROUP BY w.rank
     ), bound AS MATERIALIZED (
-        SELECT f.*, least(most * 2 + 8, greatest(8, 2 * ceil(z.turn * f.weight - f.jobs)))::integer AS share
+        SELECT f.*, least(wide, greatest(2, ceil(wide / f.lanes::float8), 2 * ceil(z.turn * f.weight - f.jobs)))::integer AS share
         FROM first f JOIN level z ON z.rank = f.rank
     ), candidate AS (
-        SELECT j.*, b.jobs, b.share, (b.jobs + row_number() OVER (PARTITION BY b.rank, b.owner ORDER BY j.place, j.eligible_at, j.key))
-            / b.weight AS turn
+        SELECT j.*, b.jobs, (b.jobs + j.n) / b.weight AS turn, j.n = b.share AS more
         FROM bound b CROSS JOIN LATERAL (
-            SELECT q.ctid AS row, q.rank, q.owner, q.place, q.eligible_at, q.key, q.attempt FROM queue q
-            WHERE q.rank = b.rank AND q.owner = b.owner ORDER BY q.place, q.eligible_at, q.key LIMIT b.share) j
+            SELECT i.*, row_number() OVER () AS n FROM (
+                SELECT q.ctid AS place_in_queue, q.rank, q.owner, q.eligible_at, q.key, q.attempt FROM queue q
+                WHERE q.rank = b.rank AND q.owner = b.owner ORDER BY q.place, q.eligible_at, q.key LIMIT b.share) i) j
     ), chosen AS MATERIALIZED (
         SELECT c.* FROM (
-            SELECT d.*, d.jobs + row_number() OVER (PARTITION BY d.owner ORDER BY d.rank, d.turn) AS would_run,
-                count(*) OVER (PARTITION BY d.rank, d.owner) AS found FROM candidate d) c
+            SELECT d.*, d.jobs + row_number() OVER (PARTITION BY d.owner ORDER BY d.rank, d.turn) AS would_run FROM candidate d) c
         WHERE user_limit = 0 OR c.would_run <= user_limit
-        ORDER BY c.rank, c.turn, c.eligible_at, c.key LIMIT most * 2 + 8
+        ORDER BY c.rank, c.turn, c.eligible_at, c.key LIMIT wide
     ), locked AS (
-        SELECT c.row, t.key FROM (SELECT * FROM chosen ORDER BY rank, turn, eligible_at, key) c CROSS JOIN LATERAL (
-            SELECT u.key FROM trabajos u WHERE u.key = c.key AND u.status = 'Queued' AND u.attempt = c.attempt
+        SELECT c.place_in_queue, t.place_in_trabajos FROM (SELECT * FROM chosen ORDER BY rank, turn, eligible_at, key) c
+        CROSS JOIN LATERAL (
+            SELECT u.ctid AS place_in_trabajos FROM trabajos u WHERE u.key = c.key AND u.status = 'Queued' AND u.attempt = c.attempt
             FOR UPDATE SKIP LOCKED) t
         LIMIT most
     ), claimed AS (
         UPDATE trabajos t SET status = 'Running', attempt = t.attempt + 1, worker = who, claimed_at = now()
-        FROM locked l WHERE t.key = l.key
+        FROM locked l WHERE t.ctid = l.place_in_trabajos
         RETURNING t.key, t.attempt, t.owner, t.usuario, t.url, t.ref, t.timeout_s, t.retries, t.spec, t.posted_at,
-        t.platform_failures, t.user_failures, t.cancel_requested_at
+        t.platform_failures, t.user_failures, t.cancel_requested_at, l.place_in_queue
     ), taken AS (
-        DELETE FROM queue q WHERE q.ctid = ANY (ARRAY(SELECT l.row FROM locked l))
+        DELETE FROM queue q USING claimed c WHERE q.ctid = c.place_in_queue
     ), history AS (
         INSERT INTO attempts (key, attempt, worker, owner, lease_until)
         SELECT c.key, c.attempt, who, c.owner, now() + make_interval(secs => lease_s) FROM claimed c
@@ -471,6 +482,82 @@ BEGIN
         (extract(epoch FROM c.posted_at) * 1000)::bigint, c.platform_failures, c.user_failures, c.cancel_requested_at IS NOT NULL
     FROM (
         -- fewer than asked for, but a lane gave all that it was asked for: there are more
-        SELECT CASE WHEN count(*) < most AND bool_or(c.found = c.share AND user_limit = 0) THEN most ELSE count(*) END AS candidates
+        SELECT CASE WHEN count(*) < most AND bool_or(c.more AND user_limit = 0) THEN most ELSE count(*) END AS candidates
         FROM chosen c) n LEFT JOIN claimed c ON true;
+END $$;
+
+-- Many attempts at once: ended ones with their visible result, and those that are to be tried again (status 'Queued', after
+-- delays_ms). Every one is a compare-and-set of its own; answered are those that were the caller's. Each chunk of output belongs
+-- to the chunks_of-th (from 1) of them. A job with a concurrency key gets its place from the trigger of trabajos, in the order
+-- of the locks.
+CREATE FUNCTION trabajos_finish(
+    keys uuid[], fences integer[], statuses text[], delays_ms bigint[], deaths integer[], outcomes jsonb[], details jsonb[],
+    executions_ms bigint[], commits text[], failures_of_user integer[], failures_of_platform integer[],
+    chunks_of integer[], seqs integer[], streams smallint[], moments_ms bigint[], chunks bytea[]
+) RETURNS TABLE (key uuid, attempt integer) LANGUAGE plpgsql
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+    -- of those that are the caller's: which of the arguments, and where the rows are
+    held integer[];
+    jobs tid[];
+    histories tid[];
+BEGIN
+    SELECT
+        array_agg(l.n ORDER BY l.owner COLLATE "C", l.concurrency_key COLLATE "C", l.key),
+        array_agg(l.job ORDER BY l.owner COLLATE "C", l.concurrency_key COLLATE "C", l.key),
+        array_agg(l.history ORDER BY l.owner COLLATE "C", l.concurrency_key COLLATE "C", l.key)
+    INTO held, jobs, histories FROM (
+        SELECT g.n, g.key, t.job, t.owner, t.concurrency_key, a.history
+        FROM (SELECT u.key, u.attempt, u.n FROM unnest(keys, fences) WITH ORDINALITY AS u (key, attempt, n) ORDER BY u.key) g
+        CROSS JOIN LATERAL (
+            SELECT t.ctid AS job, t.owner, t.concurrency_key, t.attempt FROM trabajos t
+            WHERE t.key = g.key
+            AND t.attempt = g.attempt AND t.status = 'Running' -- the fence
+            FOR UPDATE) t
+        CROSS JOIN LATERAL (
+            SELECT h.ctid AS history FROM attempts h WHERE h.key = g.key AND h.attempt = t.attempt FOR UPDATE) a
+    ) l;
+    IF held IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH done AS (
+        UPDATE trabajos t SET status = statuses[h.n], outcome = outcomes[h.n], execution_ms = executions_ms[h.n],
+            commit_id = commits[h.n], user_failures = failures_of_user[h.n], platform_failures = failures_of_platform[h.n],
+            eligible_at = CASE WHEN statuses[h.n] = 'Queued' THEN now() + delays_ms[h.n] * interval '1 millisecond'
+                ELSE t.eligible_at END,
+            finished_at = CASE WHEN statuses[h.n] = 'Queued' THEN NULL ELSE now() END,
+            worker = CASE WHEN statuses[h.n] = 'Queued' THEN NULL ELSE t.worker END
+        FROM unnest(held, jobs) AS h (n, job) WHERE t.ctid = h.job
+        RETURNING h.n, t.key, t.attempt, t.owner, t.usuario, t.admin, t.priority, t.status, t.eligible_at, t.concurrency_key
+    ), ended AS (
+        UPDATE attempts a SET finished_at = now(), outcome = outcomes[h.n], detail = details[h.n]
+        FROM unnest(held, histories) AS h (n, history) WHERE a.ctid = h.history
+    ), output AS (
+        INSERT INTO logs (key, attempt, seq, stream, at, data)
+        SELECT keys[o.n], fences[o.n], o.seq, o.stream, to_timestamp(o.at_ms / 1000.0), o.data
+        FROM unnest(chunks_of, seqs, streams, moments_ms, chunks) AS o (n, seq, stream, at_ms, data) WHERE o.n = ANY (held)
+        ON CONFLICT DO NOTHING
+    ), visible AS (
+        INSERT INTO resultados (usuario, key, status)
+        SELECT d.usuario, d.key::text, d.status FROM done d WHERE d.status <> 'Queued' ORDER BY d.key
+        ON CONFLICT (usuario, key) DO UPDATE SET status = excluded.status
+    ), unpublished AS (
+        -- the worker itself produces the record; should it not, a sweeper does
+        INSERT INTO outbox (key, attempt, publish_after)
+        SELECT d.key, d.attempt, now() + interval '10 seconds' FROM done d WHERE d.status <> 'Queued'
+    ), dead AS (
+        INSERT INTO dead_letters (key, owner)
+        SELECT d.key, d.owner FROM done d WHERE deaths[d.n] = 1 AND d.status = 'Failed'
+    ), delayed AS (
+        INSERT INTO delayed (eligible_at, key)
+        SELECT d.eligible_at, d.key FROM done d WHERE d.status = 'Queued' AND d.concurrency_key IS NULL AND d.eligible_at > now()
+    ), queued AS (
+        INSERT INTO queue (rank, owner, place, eligible_at, key, attempt)
+        SELECT CASE WHEN d.admin THEN -d.priority ELSE 0 END, d.owner, -d.priority, d.eligible_at, d.key, d.attempt FROM done d
+        WHERE d.status = 'Queued' AND d.concurrency_key IS NULL AND d.eligible_at <= now()
+    )
+    SELECT d.key, fences[d.n] FROM done d;
 END $$;

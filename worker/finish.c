@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define BATCH_MOST           100
+#define BATCH_MOST           500
 #define BYTES_MOST           ((int64_t)8 << 20) // of output
 #define WAIT_FOREVER_MS      ((int64_t)365 * 86400000)
 #define STATEMENT_TIMEOUT_MS 15000
@@ -41,9 +41,8 @@ static void add_flags(struct db_params *params, struct finish_entry *const *entr
 
 static void add_output(struct db_params *params, struct finish_entry *const *entries, size_t count) {
 	struct output_columns columns = {0};
-	for (size_t i = 0; i < count; i++) output_gather(entries[i]->output, entries[i]->key, entries[i]->attempt, &columns);
-	db_text_array(params, columns.keys, columns.count);
-	db_int_array(params, columns.attempts, columns.count);
+	for (size_t i = 0; i < count; i++) output_gather(entries[i]->output, (int64_t)i + 1, &columns);
+	db_int_array(params, columns.numbers, columns.count);
 	output_columns_params(&columns, params);
 	output_columns_clear(&columns);
 }

@@ -59,8 +59,7 @@ void output_add(struct output *output, int stream, const char *data, size_t leng
 static void columns_grow(struct output_columns *columns, size_t more) {
 	if (columns->count + more <= columns->room) return;
 	columns->room = 2 * columns->room + more;
-	columns->keys = mem_resize(columns->keys, columns->room, sizeof(*columns->keys));
-	columns->attempts = mem_resize(columns->attempts, columns->room, sizeof(*columns->attempts));
+	columns->numbers = mem_resize(columns->numbers, columns->room, sizeof(*columns->numbers));
 	columns->seqs = mem_resize(columns->seqs, columns->room, sizeof(*columns->seqs));
 	columns->streams = mem_resize(columns->streams, columns->room, sizeof(*columns->streams));
 	columns->moments = mem_resize(columns->moments, columns->room, sizeof(*columns->moments));
@@ -68,14 +67,13 @@ static void columns_grow(struct output_columns *columns, size_t more) {
 	columns->lengths = mem_resize(columns->lengths, columns->room, sizeof(*columns->lengths));
 }
 
-void output_gather(struct output *output, const char *key, int64_t attempt, struct output_columns *columns) {
+void output_gather(struct output *output, int64_t number, struct output_columns *columns) {
 	columns_grow(columns, output->count);
 	for (size_t i = 0; i < output->count; i++) {
 		struct chunk *chunk = &output->chunks[i];
 		size_t row = columns->count++;
 		chunk->closed = true;
-		columns->keys[row] = key;
-		columns->attempts[row] = attempt;
+		columns->numbers[row] = number;
 		columns->seqs[row] = chunk->seq;
 		columns->streams[row] = chunk->stream;
 		columns->moments[row] = chunk->at_ms;
@@ -92,8 +90,7 @@ void output_columns_params(const struct output_columns *columns, struct db_param
 }
 
 void output_columns_clear(struct output_columns *columns) {
-	free(columns->keys);
-	free(columns->attempts);
+	free(columns->numbers);
 	free(columns->seqs);
 	free(columns->streams);
 	free(columns->moments);
@@ -104,7 +101,7 @@ void output_columns_clear(struct output_columns *columns) {
 
 int64_t output_params(struct output *output, struct db_params *params) {
 	struct output_columns columns = {0};
-	output_gather(output, NULL, 0, &columns);
+	output_gather(output, 0, &columns);
 	output_columns_params(&columns, params);
 	output_columns_clear(&columns);
 	return output->next_seq;

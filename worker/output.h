@@ -20,15 +20,14 @@ bool output_truncated(const struct output *output);
 // Adds the arrays (seq, stream, at_ms, data) of all chunks that are not acknowledged, and returns the mark up to which they
 // reach: output_acknowledge(mark) when they are in the ledger. A chunk that was handed out grows no more.
 int64_t output_params(struct output *output, struct db_params *params);
-// The same of several attempts, with key and attempt beside each chunk. The data stay the outputs'.
+// The same of several attempts, with the number of the attempt beside each chunk. The data stay the outputs'.
 struct output_columns {
 	size_t count, room;
-	const char **keys;
-	int64_t *attempts, *seqs, *streams, *moments;
+	int64_t *numbers, *seqs, *streams, *moments;
 	const void **data;
 	size_t *lengths;
 };
-void output_gather(struct output *output, const char *key, int64_t attempt, struct output_columns *columns);
+void output_gather(struct output *output, int64_t number, struct output_columns *columns);
 void output_columns_params(const struct output_columns *columns, struct db_params *params);
 void output_columns_clear(struct output_columns *columns);
 void output_acknowledge(struct output *output, int64_t mark);

@@ -21,60 +21,13 @@ const struct db_statement worker_heartbeat = {"worker_heartbeat",
 	" SELECT NULL::uuid, coalesce(bool_or(draining), false)::int, count(*) FROM alive"
 	" UNION ALL SELECT r.key, (t.cancel_requested_at IS NOT NULL)::int, r.attempt FROM renewed r JOIN trabajos t ON t.key = r.key"};
 
-#ifdef FAULTY_fence // the fault suite must notice
-#define FENCE ""
-#else
-#define FENCE " AND t.attempt = g.attempt WHERE t.status = 'Running'"
-#endif
-
-// Many attempts at once: ended ones with their visible result, and those that are to be tried again. Every one is a
-// compare-and-set of its own; answered are those that were ours. Parameters, each an array: key, attempt, status ('Queued': again),
-// delay in ms, dead (0, 1), outcome, detail, execution in ms, commit, user's and platform's failures; then of the chunks
-// of output: key, attempt, seq, stream, moment in ms, data. A job with a concurrency key gets its place from the trigger of trabajos.
+// In sql/0002-states.sql too. Parameters, each an array: key, attempt, status ('Queued': again), delay in ms, dead (0, 1), outcome,
+// detail, execution in ms, commit, user's and platform's failures; then of the chunks of output: whose (from 1), seq, stream,
+// moment in ms, data. Answered are those that were ours.
 const struct db_statement worker_finish = {"worker_finish",
-	"WITH given AS MATERIALIZED ("
-	" SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bigint[], $5::int[], $6::jsonb[], $7::jsonb[], $8::bigint[],"
-	"  $9::text[], $10::int[], $11::int[])"
-	" AS given (key, attempt, status, delay_ms, dead, outcome, detail, execution_ms, commit_id, user_failures, platform_failures)"
-	"), locked AS ("
-	" SELECT g.*, t.owner AS whose, t.concurrency_key AS shared FROM given g JOIN trabajos t ON t.key = g.key" FENCE
-	" ORDER BY t.key FOR UPDATE OF t"
-	"), done AS ("
-	" UPDATE trabajos t SET status = l.status, outcome = l.outcome, execution_ms = l.execution_ms, commit_id = l.commit_id,"
-	"  user_failures = l.user_failures, platform_failures = l.platform_failures,"
-	"  eligible_at = CASE WHEN l.status = 'Queued' THEN now() + l.delay_ms * interval '1 millisecond' ELSE t.eligible_at END,"
-	"  finished_at = CASE WHEN l.status = 'Queued' THEN NULL ELSE now() END,"
-	"  worker = CASE WHEN l.status = 'Queued' THEN NULL ELSE t.worker END"
-	" FROM (SELECT * FROM locked ORDER BY whose COLLATE \"C\", shared COLLATE \"C\", key) l WHERE t.key = l.key"
-	" RETURNING t.key, t.attempt, t.owner, t.usuario, t.admin, t.priority, t.status, t.eligible_at, t.concurrency_key, t.posted_at,"
-	"  l.outcome, l.detail, l.dead"
-	"), history AS ("
-	" UPDATE attempts a SET finished_at = now(), outcome = d.outcome, detail = d.detail FROM done d"
-	" WHERE a.key = d.key AND a.attempt = d.attempt"
-	"), output AS ("
-	" INSERT INTO logs (key, attempt, seq, stream, at, data)"
-	" SELECT d.key, d.attempt, o.seq, o.stream, to_timestamp(o.at_ms / 1000.0), o.data"
-	" FROM unnest($12::uuid[], $13::int[], $14::int[], $15::smallint[], $16::bigint[], $17::bytea[])"
-	" AS o (key, attempt, seq, stream, at_ms, data)"
-	" JOIN done d ON d.key = o.key AND d.attempt = o.attempt ON CONFLICT DO NOTHING"
-	"), visible AS ("
-	" INSERT INTO resultados (usuario, key, status) SELECT usuario, key::text, status FROM done WHERE status <> 'Queued'"
-	" ORDER BY key ON CONFLICT (usuario, key) DO UPDATE SET status = excluded.status"
-	"), unpublished AS ("
-	// the worker itself produces the record; should it not, a sweeper does
-	" INSERT INTO outbox (key, attempt, publish_after) SELECT key, attempt, now() + interval '10 seconds' FROM done"
-	" WHERE status <> 'Queued'"
-	"), dead AS ("
-	" INSERT INTO dead_letters (key, owner) SELECT key, owner FROM done WHERE dead = 1 AND status = 'Failed'"
-	"), delayed AS ("
-	" INSERT INTO delayed (eligible_at, key) SELECT eligible_at, key FROM done"
-	" WHERE status = 'Queued' AND concurrency_key IS NULL AND eligible_at > now()"
-	"), queued AS ("
-	" INSERT INTO queue (rank, owner, place, eligible_at, key, attempt)"
-	" SELECT CASE WHEN admin THEN -priority ELSE 0 END, owner, -priority, eligible_at, key, attempt FROM done"
-	" WHERE status = 'Queued' AND concurrency_key IS NULL AND eligible_at <= now()"
-	")"
-	" SELECT key, attempt FROM done"};
+	"SELECT * FROM trabajos_finish($1::uuid[], $2::int[], $3::text[], $4::bigint[], $5::int[], $6::jsonb[], $7::jsonb[],"
+	" $8::bigint[], $9::text[], $10::int[], $11::int[],"
+	" $12::int[], $13::int[], $14::smallint[], $15::bigint[], $16::bytea[])"};
 
 const struct db_statement worker_give_back = {"worker_give_back",
 	"WITH held AS ("

@@ -125,11 +125,7 @@ static inline int64_t finish_one(const char *key, int64_t attempt, const char *s
 	db_text_array(params, &none, 1);
 	db_int_array(params, &one, 1);
 	db_int_array(params, &zero, 1);
-	db_text_array(params, NULL, 0);
-	db_int_array(params, NULL, 0);
-	db_int_array(params, NULL, 0);
-	db_int_array(params, NULL, 0);
-	db_int_array(params, NULL, 0);
+	for (int i = 0; i < 4; i++) db_int_array(params, NULL, 0);
 	db_bytes_array(params, NULL, NULL, 0);
 	if (db_execute(db, &worker_finish, params, &result, &error) != DB_OK) fail_msg("%s", error_text(&error));
 	int64_t rows = (int64_t)db_rows(result);
