@@ -448,7 +448,7 @@ BEGIN
             FROM first f WINDOW o AS (PARTITION BY f.rank ORDER BY (f.jobs + 1) / f.weight, f.owner)) w
         GROUP BY w.rank
     ), bound AS MATERIALIZED (
-        SELECT f.*, least(wide, greatest(2, ceil(wide / f.lanes::float8), 2 * ceil(z.turn * f.weight - f.jobs)))::integer AS share
+        SELECT f.*, least(wide, greatest(ceil(wide / f.lanes::float8), 2 * ceil(z.turn * f.weight - f.jobs)))::integer AS share
         FROM first f JOIN level z ON z.rank = f.rank
     ), candidate AS (
         SELECT j.*, b.jobs, (b.jobs + j.n) / b.weight AS turn, j.n = b.share AS more
