@@ -5,6 +5,7 @@
 #include "lib/check.h"
 #include "lib/lifecycle.h"
 #include "lib/log.h"
+#include "lib/working_set.h"
 
 #include <sys/resource.h>
 
@@ -241,7 +242,7 @@ int main(int argc, char **argv) {
 	if (open_all(&run, &error) == 0) {
 		log_info(log_m("listening"), log_s("address", frontend_options.listen),
 			log_i("port", http_server_port(run.server)), log_s("version", lifecycle_version()));
-		loop_run(run.frontend.loop);
+		working_set_run(run.frontend.loop);
 	} else {
 		run.exit_code = lifecycle_bad_start(&error);
 	}

@@ -12,6 +12,7 @@
 #include "lib/metrics.h"
 #include "lib/prepare.h"
 #include "lib/publish.h"
+#include "lib/working_set.h"
 #include "observer/actuator.h"
 #include "observer/history.h"
 #include "observer/lag.h"
@@ -293,7 +294,7 @@ int main(int argc, char **argv) {
 	option_export(options, COUNT_OF(options)); // for workers that it starts
 	log_info(log_m("starting"), log_s("version", lifecycle_version()), log_s("actuator", actuator_named(&observer)));
 	if (open_all(&observer, &error) == 0) {
-		loop_run(observer.loop);
+		working_set_run(observer.loop);
 	} else {
 		observer.exit_code = lifecycle_bad_start(&error);
 	}

@@ -6,6 +6,7 @@
 #include "lib/mem.h"
 #include "lib/metrics.h"
 #include "lib/uuid.h"
+#include "lib/working_set.h"
 #include "worker/claim.h"
 #include "worker/disk.h"
 #include "worker/finish.h"
@@ -416,7 +417,7 @@ int main(int argc, char **argv) {
 	static struct run run;
 	if (options_read(&run.worker.config, argc, argv)) return check(&run.worker);
 	start(&run);
-	loop_run(run.worker.loop);
+	working_set_run(run.worker.loop);
 	stop(&run);
 	return EXIT_FINE;
 }
