@@ -179,9 +179,7 @@ def programs(folder):
 
 # Builds without a guard, a run that needs it, and the rules of which one must find it missing.
 PROOFS = {
-    "fence": ((Storm.freeze_worker, Storm.freeze_worker, Storm.freeze_worker),
-              ("records are of results", "results have their record", "traces are whole", "fenced attempts have no effect",
-               "nothing is left")),  # the queue's row of a job that a fenced attempt has ended
+    "fence": ((Storm.freeze_worker, Storm.freeze_worker, Storm.freeze_worker), ("records are of results",)),
     "dedupe": ((Storm.rebalance_storm, Storm.kill_workers_together), ("attempts have a reason", "accepted jobs end")),
     "sweeper": ((Storm.kafka_killed, Storm.kill_workers_together), ("results have their record",)),
 }
