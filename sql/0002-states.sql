@@ -415,6 +415,8 @@ SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     wide constant integer := most * 2 + 8;
 BEGIN
+    -- Whoever retires a worker takes the same lock alone, and then knows what it runs.
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(who, 21));
     IF EXISTS (SELECT FROM workers w WHERE w.worker = who AND w.draining) THEN
         RETURN;
     END IF;

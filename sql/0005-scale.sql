@@ -6,8 +6,8 @@
 -- When an observer asked it to leave. An operator who sets draining by hand leaves this NULL, and no observer touches that worker.
 ALTER TABLE workers ADD retire_asked_at timestamptz;
 
--- From the moment this says 0 running, nothing runs on the worker and nothing will: a claim holds the same lock, shared, from before
--- it looks at `draining` until it has committed. only_idle: one that is busy is left alone. marked false: it was not, or is not ours.
+-- From the moment this says 0 running, nothing runs on the worker and nothing will: a claim (0002-states.sql) holds the same lock,
+-- shared, from before it looks at `draining` until it has committed. only_idle: one that is busy is left alone. marked false: it was not, or is not ours.
 CREATE FUNCTION workers_retire(who text, only_idle boolean, OUT running bigint, OUT marked boolean) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(who, 21));
@@ -25,83 +25,6 @@ CREATE FUNCTION workers_keep(who text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE workers w SET draining = false, retire_asked_at = NULL WHERE w.worker = who AND w.retire_asked_at IS NOT NULL;
     RETURN FOUND;
-END $$;
-
--- As before (0002-states.sql), under the lock of workers_retire.
-CREATE OR REPLACE FUNCTION trabajos_claim(who text, most integer, lease_s integer, user_limit integer, weights jsonb)
-RETURNS TABLE (
-    candidates bigint, key uuid, attempt integer, owner text, usuario text, url text, ref text, timeout_s integer, retries integer,
-    spec jsonb, posted_ms bigint, platform_failures integer, user_failures integer, cancel boolean
-) LANGUAGE plpgsql
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
-SET plan_cache_mode = force_generic_plan AS $$
-#variable_conflict use_column
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared(hashtextextended(who, 21));
-    IF EXISTS (SELECT FROM workers w WHERE w.worker = who AND w.draining) THEN
-        RETURN;
-    END IF;
-    IF user_limit > 0 THEN
-        PERFORM pg_advisory_xact_lock(hashtextextended('trabajos_claim', 20));
-    END IF;
-    RETURN QUERY
-    WITH running AS MATERIALIZED (
-        SELECT coalesce(jsonb_object_agg(r.owner, r.jobs), '{}') AS jobs FROM (
-            SELECT a.owner, count(*) AS jobs FROM attempts a WHERE a.finished_at IS NULL GROUP BY a.owner) r
-    ), share AS (
-        SELECT l.rank, l.owner, coalesce((r.jobs ->> l.owner)::integer, 0) AS jobs,
-            CASE WHEN weights IS NULL THEN 1 ELSE coalesce((weights ->> l.owner)::float8, (
-                SELECT (weights ->> t.usuario)::float8 FROM queue q JOIN trabajos t ON t.key = q.key
-                WHERE q.rank = l.rank AND q.owner = l.owner ORDER BY q.place, q.eligible_at, q.key LIMIT 1), 1) END AS weight
-        FROM lanes l CROSS JOIN running r
-    ), first AS (
-        SELECT s.*, (s.jobs + 1) / s.weight AS turn FROM share s CROSS JOIN LATERAL (
-            SELECT q.eligible_at FROM queue q WHERE q.rank = s.rank AND q.owner = s.owner
-            ORDER BY q.place, q.eligible_at, q.key LIMIT 1) head
-        WHERE user_limit = 0 OR s.jobs < user_limit
-        ORDER BY s.rank, (s.jobs + 1) / s.weight, head.eligible_at, s.owner LIMIT most * 2 + 8
-    ), level AS MATERIALIZED (
-        SELECT w.rank, min(w.turn) AS turn FROM (
-            SELECT f.rank, (most + sum(f.jobs) OVER o) / sum(f.weight) OVER o AS turn
-            FROM first f WINDOW o AS (PARTITION BY f.rank ORDER BY f.turn, f.owner)) w
-        GROUP BY w.rank
-    ), bound AS MATERIALIZED (
-        SELECT f.*, least(most * 2 + 8, greatest(8, 2 * ceil(z.turn * f.weight - f.jobs)))::integer AS share
-        FROM first f JOIN level z ON z.rank = f.rank
-    ), candidate AS (
-        SELECT j.*, b.jobs, b.share, (b.jobs + row_number() OVER (PARTITION BY b.rank, b.owner ORDER BY j.place, j.eligible_at, j.key))
-            / b.weight AS turn
-        FROM bound b CROSS JOIN LATERAL (
-            SELECT q.ctid AS row, q.rank, q.owner, q.place, q.eligible_at, q.key, q.attempt FROM queue q
-            WHERE q.rank = b.rank AND q.owner = b.owner ORDER BY q.place, q.eligible_at, q.key LIMIT b.share) j
-    ), chosen AS MATERIALIZED (
-        SELECT c.* FROM (
-            SELECT d.*, d.jobs + row_number() OVER (PARTITION BY d.owner ORDER BY d.rank, d.turn) AS would_run,
-                count(*) OVER (PARTITION BY d.rank, d.owner) AS found FROM candidate d) c
-        WHERE user_limit = 0 OR c.would_run <= user_limit
-        ORDER BY c.rank, c.turn, c.eligible_at, c.key LIMIT most * 2 + 8
-    ), locked AS (
-        SELECT c.row, t.key FROM (SELECT * FROM chosen ORDER BY rank, turn, eligible_at, key) c CROSS JOIN LATERAL (
-            SELECT u.key FROM trabajos u WHERE u.key = c.key AND u.status = 'Queued' AND u.attempt = c.attempt
-            FOR UPDATE SKIP LOCKED) t
-        LIMIT most
-    ), claimed AS (
-        UPDATE trabajos t SET status = 'Running', attempt = t.attempt + 1, worker = who, claimed_at = now()
-        FROM locked l WHERE t.key = l.key
-        RETURNING t.key, t.attempt, t.owner, t.usuario, t.url, t.ref, t.timeout_s, t.retries, t.spec, t.posted_at,
-        t.platform_failures, t.user_failures, t.cancel_requested_at
-    ), taken AS (
-        DELETE FROM queue q WHERE q.ctid = ANY (ARRAY(SELECT l.row FROM locked l))
-    ), history AS (
-        INSERT INTO attempts (key, attempt, worker, owner, lease_until)
-        SELECT c.key, c.attempt, who, c.owner, now() + make_interval(secs => lease_s) FROM claimed c
-    )
-    SELECT n.candidates, c.key, c.attempt, c.owner, c.usuario, c.url, c.ref, c.timeout_s, c.retries, c.spec,
-        (extract(epoch FROM c.posted_at) * 1000)::bigint, c.platform_failures, c.user_failures, c.cancel_requested_at IS NOT NULL
-    FROM (
-        -- fewer than asked for, but a lane gave all that it was asked for: there are more
-        SELECT CASE WHEN count(*) < most AND bool_or(c.found = c.share AND user_limit = 0) THEN most ELSE count(*) END AS candidates
-        FROM chosen c) n LEFT JOIN claimed c ON true;
 END $$;
 
 -- ---- decisions, and what became of them; both bounded
