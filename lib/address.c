@@ -50,6 +50,13 @@ static const struct v6_block v6_special[] = {
 	{{0x3f, 0xff}, 20},                         // documentation (RFC 9637)
 };
 
+bool address_special_v4(size_t i, struct in_addr *base, unsigned *bits) {
+	if (i >= COUNT_OF(v4_special)) return false;
+	*base = (struct in_addr){.s_addr = htonl(v4_special[i].base)};
+	*bits = v4_special[i].bits;
+	return true;
+}
+
 static bool v4_is_public(uint32_t address) {
 	for (size_t i = 0; i < COUNT_OF(v4_special); i++) {
 		uint32_t mask = ~(uint32_t)0 << (32 - v4_special[i].bits);

@@ -1,5 +1,7 @@
 #include "worker/detail.h"
 
+#include <string.h>
+
 void detail_init(struct detail *detail, const struct sandbox *sandbox) {
 	*detail = (struct detail){.json = json_object(), .fetch_us = -1, .workspace_us = -1, .start_us = -1, .run_us = -1};
 	json_object_set_new(detail->json, "isolation", sandbox_describe(sandbox));
@@ -32,6 +34,13 @@ void detail_limits(struct detail *detail, const struct sandbox_limits *limits, i
 	set_figure(json, "processes", limits->processes);
 	set_figure(json, "disk_bytes", limits->disk_bytes);
 	json_object_set_new(detail->json, "limits", json);
+}
+
+void detail_network(struct detail *detail, bool egress) {
+	json_t *isolation = json_object_get(detail->json, "isolation");
+	const char *machine = json_text(isolation, "network");
+	if (machine && strcmp(machine, "host") != 0)
+		json_object_set_new(isolation, "network", json_string(egress ? "egress" : "none"));
 }
 
 void detail_report(struct detail *detail, const struct sandbox_report *report) {

@@ -7,6 +7,7 @@
 #include "lib/metrics.h"
 #include "lib/trabajo.h"
 #include "worker/detail.h"
+#include "worker/egress.h"
 #include "worker/environment.h"
 #include "worker/finish.h"
 #include "worker/output.h"
@@ -338,6 +339,12 @@ static void set_limits(struct job *job) {
 		.open_files = 1024};
 }
 
+static bool has_egress(const struct job *job) {
+	const struct worker_config *config = &job->worker->config;
+	return config->network == WORKER_NETWORK_EGRESS &&
+	       egress_allows(config->egress_for, job->usuario, job->owner, json_object_get(job->spec, "labels"));
+}
+
 static void run(struct job *job) {
 	struct worker *worker = job->worker;
 	set_limits(job);
@@ -347,12 +354,14 @@ static void run(struct job *job) {
 		.tree = tree,
 		.argv = job->fetched.plan.argv,
 		.env = job->environment,
+		.egress = has_egress(job),
 		.limits = job->limits};
 	struct sandbox_handlers handlers = {.output = printed, .done = box_ended, .arg = job};
 	AUTO_ERROR struct error error = {0};
 	job->state = JOB_RUNNING;
 	detail_fetched(&job->detail, &job->fetched, loop_now_us() - job->begun_us);
 	detail_limits(&job->detail, &job->limits, job->timeout_ms);
+	detail_network(&job->detail, boxed.egress);
 	if (sandbox_start(worker->sandbox, &boxed, &handlers, &job->run, &error) < 0) {
 		outcome_set(
 			&job->outcome, OUTCOME_SANDBOX, BLAME_PLATFORM, "the sandbox could not start: %s", error_text(&error));

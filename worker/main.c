@@ -263,7 +263,9 @@ static void open_sandbox(struct worker *worker) {
 		.slots = (int)worker->config.slots,
 		.uid_base = (uid_t)worker->config.uid_base,
 		.disk_bytes = worker->config.job_disk_mb << 20,
-		.weakest = (enum sandbox_level)worker->config.isolation};
+		.weakest = (enum sandbox_level)worker->config.isolation,
+		.egress = worker->config.network == WORKER_NETWORK_EGRESS,
+		.egress_deny = worker->config.egress_deny};
 	if (sandbox_open(worker->loop, &config, &worker->sandbox, &error) < 0) {
 		if (access(config.dir, W_OK | X_OK) < 0)
 			error_set(&error, ERROR_INPUT, "WORKER_DIR=%s: %s", config.dir, strerror(errno));
@@ -273,9 +275,13 @@ static void open_sandbox(struct worker *worker) {
 	metric_set(&isolation, level);
 	if (sandbox_missing(worker->sandbox))
 		log_warn(log_m("isolation is not full"), log_s("missing", sandbox_missing(worker->sandbox)));
-	if (level <= config.weakest) return;
-	error_set(&error, ERROR_INPUT, "isolation here is %s, weaker than WORKER_ISOLATION=%s: %s", sandbox_level_names[level],
-		sandbox_level_names[config.weakest], sandbox_missing(worker->sandbox));
+	if (level <= config.weakest && !sandbox_no_egress(worker->sandbox)) return;
+	if (level <= config.weakest)
+		error_set(
+			&error, ERROR_INPUT, "JOB_NETWORK=egress cannot be given here: %s", sandbox_no_egress(worker->sandbox));
+	else
+		error_set(&error, ERROR_INPUT, "isolation here is %s, weaker than WORKER_ISOLATION=%s: %s",
+			sandbox_level_names[level], sandbox_level_names[config.weakest], sandbox_missing(worker->sandbox));
 	fail(&error);
 }
 

@@ -3,6 +3,7 @@
 #include "lib/http.h"
 #include "lib/lifecycle.h"
 #include "lib/mem.h"
+#include "worker/egress.h"
 #include "worker/weights.h"
 
 #include <limits.h>
@@ -10,8 +11,7 @@
 
 static struct worker_config values;
 
-static const char *const networks[] = {"none", NULL};
-static int64_t network;
+static const char *const networks[] = {"none", "egress", NULL};
 
 #define INTEGER(option, member, standard, least, most, text)                                                                   \
 	{                                                                                                                      \
@@ -44,10 +44,14 @@ static const struct option table[] = {
 	INTEGER("JOB_GRACE_S", job_grace_s, "5", 0, 3600, "seconds from SIGTERM to SIGKILL of a job"),
 	{.name = "JOB_NETWORK",
 		.type = OPTION_CHOICE,
-		.value = &network,
+		.value = &values.network,
 		.fallback = "none",
 		.choices = networks,
-		.help = "what of the network a job can reach"},
+		.help = "what of the network a job can reach: egress = public addresses, for those of JOB_EGRESS_FOR"},
+	STRING("JOB_EGRESS_FOR", egress_for, "",
+		"who has egress: users, owners, label:NAME=VALUE, * for all; commas between, + where several must hold"),
+	STRING("JOB_EGRESS_DENY", egress_deny, "",
+		"IPv4 addresses and prefixes that egress does not reach beside those that are not public"),
 	STRING("GIT_ALLOW", git_allow, "", "comma-separated URLs that may be fetched beside public https ones"),
 	STRING("GIT_CREDENTIALS_FILE", git_credentials_file, "",
 		"JSON file with what is shown to private git servers, and for whom"),
@@ -72,6 +76,14 @@ static void make_absolute(char **path) {
 	*path = whole;
 }
 
+static int check_egress(struct error *error) {
+	if (*values.egress_for && egress_for_check(values.egress_for, error) != 0) return -1;
+	if (egress_deny_check(values.egress_deny, error) != 0) return -1;
+	if (values.network == WORKER_NETWORK_NONE || *values.egress_for) return 0;
+	return error_set(error, ERROR_INPUT,
+		"JOB_NETWORK=egress without JOB_EGRESS_FOR is for nobody: name users, owners or labels, or * for everybody");
+}
+
 int options_read(struct worker_config *config, int argc, char **argv) {
 	values.slots = sysconf(_SC_NPROCESSORS_ONLN);
 	int check = lifecycle_start(
@@ -82,6 +94,7 @@ int options_read(struct worker_config *config, int argc, char **argv) {
 	AUTO_ERROR struct error error = {0};
 	if (housekeeping_retention_check(values.retention_days, &values.kafka, &error) != 0) exit(lifecycle_bad_start(&error));
 	if (weights_read(values.user_weights, &values.weights_json, &error) != 0) exit(lifecycle_bad_start(&error));
+	if (check_egress(&error) != 0) exit(lifecycle_bad_start(&error));
 	*config = values;
 	return check;
 }

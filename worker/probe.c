@@ -123,6 +123,43 @@ static int judge_text(struct probing *probing, struct error *error) {
 	return *probing->text ? error_set(error, ERROR_UNAVAILABLE, "the box does not hold: %s", probing->text) : 0;
 }
 
+static int run_egress_probe(const struct box_maker *maker, struct probing *probing, struct error *error) {
+	AUTO_FREE char *tree = mem_format("%s/empty", maker->root.folder);
+	char *argv[] = {(char[]){SPEC_INIT}, (char[]){"probe"}, (char[]){"egress"}, NULL}, *env[] = {NULL};
+	const struct sandbox_job job = {.tree = tree,
+		.argv = argv,
+		.env = env,
+		.egress = true,
+		.limits = {.memory_bytes = PROBE_MEMORY,
+			.processes = PROBE_PROCESSES,
+			.disk_bytes = PROBE_DISK,
+			.file_bytes = PROBE_FILE,
+			.open_files = 256}};
+	if (box_spawn(maker, 0, PROBE_DISK, &probing->box, error) != 0) return -1;
+	int result = box_send(maker, &probing->box, &job, error);
+	if (result == 0) result = wait_for_end(probing, error);
+	remove_box(probing);
+	return result == 0 ? judge_text(probing, error) : -1;
+}
+
+static const char *egress_lacks(const struct box_maker *maker) {
+	if (maker->level == SANDBOX_NONE) return "level none has no network of its own";
+	if (access(SPEC_SLIRP, X_OK) != 0) return "slirp4netns is not installed: apt-get install slirp4netns";
+	if (access(SPEC_NFT, X_OK) != 0) return "nft is not installed: apt-get install nftables";
+	if (access("/dev/net/tun", F_OK) != 0) return "there is no /dev/net/tun: Docker --device /dev/net/tun, or modprobe tun";
+	return NULL;
+}
+
+int probe_egress(struct box_maker *maker, struct error *error) {
+	const char *lacking = egress_lacks(maker);
+	if (lacking) return error_set(error, ERROR_UNAVAILABLE, "%s", lacking);
+	AUTO_FREE struct probing *probing = mem_zalloc(sizeof(*probing));
+	probing->until_ms = loop_now_ms() + PROBE_MS;
+	int result = run_egress_probe(maker, probing, error);
+	free(probing->unshared);
+	return result;
+}
+
 static int run_probe(const struct box_maker *maker, const char *hidden, struct probing *probing, struct error *error) {
 	AUTO_FREE char *tree = mem_format("%s/empty", maker->root.folder);
 	// Where neither group nor rlimit bounds them, the sampler would have to kill the probe.

@@ -16,7 +16,8 @@
 //                         which lie in its tmpfs. A helper outside (init/helper.c) mounts it before the job begins; where that
 //                         cannot be, the tree comes in by a descriptor and is copied
 //   pid namespace         the job sees and signals its own processes only; they die with its pid 1, however they were started
-//   network namespace     nothing but a loopback interface of its own; abstract sockets of the host are out of reach
+//   network namespace     nothing but a loopback interface of its own; abstract sockets of the host are out of reach. A job with
+//                         egress has slirp4netns behind a packet filter in its namespace (init/network.c): public addresses only
 //   ipc, uts, cgroup      its own; what it leaves there goes with the namespace
 //   system call filter    seccomp.c: parts of the kernel that reach beyond the box or are young and large
 //   Landlock              a second wall around files, where the kernel has it (Linux 5.19): the job writes below its own places
@@ -161,6 +162,19 @@ static int find_level(struct sandbox *sandbox, struct error *error) {
 		sandbox->missing);
 }
 
+// Boxes made from now on have the helper for it.
+static void find_egress(struct sandbox *sandbox, const struct sandbox_config *config) {
+	struct box_maker *maker = &sandbox->maker;
+	AUTO_ERROR struct error error = {0};
+	maker->rules = mem_format("%s/" EGRESS_FILE, maker->root.folder);
+	maker->deny = mem_strdup(config->egress_deny ? config->egress_deny : "");
+	if (probe_egress(maker, &error) == 0 &&
+		sandbox_root_write(&maker->root, "root/etc/resolv.conf", "nameserver " SPEC_NAMESERVER "\n", &error) == 0)
+		return;
+	sandbox->no_egress = mem_strdup(error_text(&error));
+	free(STEAL(maker->rules));
+}
+
 static int make(struct sandbox *sandbox, const struct sandbox_config *config, struct error *error) {
 	struct box_maker *maker = &sandbox->maker;
 	maker->limits = limits_open();
@@ -173,6 +187,7 @@ static int make(struct sandbox *sandbox, const struct sandbox_config *config, st
 	maker->trees = config->trees ? mem_strdup(config->trees) : NULL;
 	if (find_level(sandbox, error) != 0) return -1;
 	if (maker->unshared) free(STEAL(maker->trees));
+	if (config->egress) find_egress(sandbox, config);
 	return 0;
 }
 
@@ -201,6 +216,9 @@ void sandbox_close(struct sandbox *sandbox) {
 	limits_close(sandbox->maker.limits);
 	free(sandbox->maker.bwrap);
 	free(sandbox->maker.trees);
+	free(sandbox->maker.rules);
+	free(sandbox->maker.deny);
+	free(sandbox->no_egress);
 	free(sandbox->maker.unshared);
 	free(sandbox->missing);
 	free(sandbox->dir);
@@ -215,6 +233,10 @@ enum sandbox_level sandbox_level(const struct sandbox *sandbox) {
 
 const char *sandbox_missing(const struct sandbox *sandbox) {
 	return sandbox->missing;
+}
+
+const char *sandbox_no_egress(const struct sandbox *sandbox) {
+	return sandbox->no_egress;
 }
 
 static json_t *text_or_null(const char *text) {
@@ -257,6 +279,7 @@ json_t *sandbox_describe(const struct sandbox *sandbox) {
 			    : maker->uid_counts             ? "none"
 							    : "rlimit"));
 	(void)json_object_set_new(json, "disk", json_string(none ? "rlimit" : "tmpfs"));
+	(void)json_object_set_new(json, "network", json_string(none ? "host" : maker->rules ? "egress" : "none"));
 	(void)json_object_set_new(json, "workspace", json_string(copied ? "copy" : "overlay"));
 	(void)json_object_set_new(json, "uid", json_string(maker->uid_base == (uid_t)-1 ? "worker" : "slot"));
 	(void)json_object_set_new(json, "landlock", no_landlock ? json_null() : json_integer(maker->landlock));

@@ -26,6 +26,8 @@ struct sandbox_config {
 	uid_t uid_base;
 	int64_t disk_bytes; // of most jobs: boxes of this size are made ready ahead of their jobs; 0: of the slot's last job
 	enum sandbox_level weakest; // WORKER_ISOLATION
+	bool egress;                // jobs may be given a way out
+	const char *egress_deny;    // JOB_EGRESS_DENY; NULL: nothing
 };
 
 // What this machine can do: probed at open by really starting boxes and trying to break them.
@@ -37,6 +39,8 @@ int sandbox_open(
 void sandbox_close(struct sandbox *sandbox);
 enum sandbox_level sandbox_level(const struct sandbox *sandbox);
 const char *sandbox_missing(const struct sandbox *sandbox); // what is missing for `full` and how to get it; NULL: nothing
+// Where egress was asked for and cannot be given: what is missing for it. NULL: it can, or was not asked for.
+const char *sandbox_no_egress(const struct sandbox *sandbox);
 json_t *sandbox_describe(const struct sandbox *sandbox)
 	MUST_USE; // {"level","cgroup":"v1"|"v2"|null,"disk":"tmpfs","workspace":"overlay"|"copy","landlock":version|null,…}, new reference
 
@@ -50,6 +54,7 @@ struct sandbox_job {
 	char *const *argv; // NULL-terminated
 	char *const *env;  // NULL-terminated; the whole environment but HOME and PATH, which the box sets where absent
 	struct sandbox_limits limits;
+	bool egress; // network policy; false: none
 };
 
 struct sandbox_report {

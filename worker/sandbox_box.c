@@ -2,6 +2,7 @@
 
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "worker/egress.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #define ARGUMENTS_MAX 128
 // Tasks of the box that are not the job's: pid 1, and bubblewrap outside.
 #define OWN_TASKS(box) ((box)->bare ? 1 : 2)
+#define EGRESS_TASKS   4 // nft, then slirp4netns and its child
 #define SHM_BYTES      "67108864"
 
 // ---- the command line
@@ -64,6 +66,7 @@ static void push_launch(struct arguments *arguments, const struct box_maker *mak
 		at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%d", i ? "," : "", joins[i]);
 	push(arguments, mem_strdup(list));
 	push(arguments, mem_strdup(maker->trees && !box->bare ? maker->trees : ""));
+	push(arguments, mem_strdup(maker->rules && !box->bare ? maker->rules : ""));
 	push(arguments, mem_strdup("--"));
 }
 
@@ -214,6 +217,7 @@ static int make_spec(const struct box_maker *maker, const struct sandbox_job *jo
 		.file_bytes = limits->file_bytes,
 		.open_files = limits->open_files,
 		.files_most = files_most(limits->disk_bytes),
+		.network = job->egress,
 		.disk_bytes = maker->level == SANDBOX_NONE ? limits->disk_bytes : 0,
 	};
 	// Where a group bounds them, it shall be the group that refuses: it counts the refusals. The second wall stands behind.
@@ -250,11 +254,20 @@ static int hand_over(int socket, int spec, int tree) {
 	return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -1;
 }
 
+// This machine's own addresses may have changed since the last time.
+int box_write_rules(const struct box_maker *maker, struct error *error) {
+	AUTO_FREE char *rules = NULL;
+	if (!maker->rules) return error_set(error, ERROR_UNAVAILABLE, "egress is not offered here");
+	if (egress_rules(maker->deny, &rules, error) != 0) return -1;
+	return sandbox_root_write(&maker->root, EGRESS_FILE, rules, error);
+}
+
 int box_send(const struct box_maker *maker, struct box *box, const struct sandbox_job *job, struct error *error) {
 	const struct sandbox_limits *limits = &job->limits;
 	int64_t wall = limits->memory_bytes + limits->disk_bytes;
-	if (limits_group_set(box->group, wall, limits->processes + OWN_TASKS(box), error) != 0)
-		return error_wrap(error, "sandbox");
+	int64_t tasks = limits->processes + OWN_TASKS(box) + (job->egress ? EGRESS_TASKS : 0);
+	if (job->egress && box_write_rules(maker, error) != 0) return error_wrap(error, "sandbox");
+	if (limits_group_set(box->group, wall, tasks, error) != 0) return error_wrap(error, "sandbox");
 	AUTO_CLOSE int tree = open(job->tree, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (tree < 0) return error_set_errno(error, ERROR_INTERNAL, errno, "sandbox: tree %s", job->tree);
 	AUTO_CLOSE int spec = -1;

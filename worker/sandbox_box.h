@@ -13,6 +13,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#define EGRESS_FILE "egress.nft" // in the root's folder
+
 // What is the same for all boxes of a worker.
 struct box_maker {
 	enum sandbox_level level;
@@ -21,6 +23,8 @@ struct box_maker {
 	struct limits *limits;
 	int filter;      // memfd of the system call filter
 	char *trees;     // absolute; whose trees overlayfs shows in the boxes instead of a copy; NULL: all are copied
+	char *rules;     // file of the packet filter of jobs that have egress; NULL: none can have it
+	char *deny;      // what the operator refuses beside
 	char *unshared;  // why not; NULL: they are shared, or nothing is known against it
 	uid_t uid_base;  // (uid_t)-1: boxes run as the worker's own uid
 	bool uid_counts; // RLIMIT_NPROC would count others' processes (an old kernel and a shared uid): not set
@@ -61,6 +65,7 @@ struct box_event {
 int box_spawn(const struct box_maker *maker, int place, int64_t disk_bytes, struct box *box, struct error *error) MUST_USE;
 // Sets the bounds and hands the job over; a box takes one.
 int box_send(const struct box_maker *maker, struct box *box, const struct sandbox_job *job, struct error *error) MUST_USE;
+int box_write_rules(const struct box_maker *maker, struct error *error) MUST_USE;
 // The next event that has arrived: 1; 0: none yet; -1: the stream has ended.
 int box_read(struct box *box, struct box_event *event);
 void box_terminate(struct box *box); // SIGTERM to the job's processes

@@ -35,6 +35,7 @@ struct sandbox {
 	char *dir;
 	struct box_maker maker;
 	char *missing; // NULL: nothing
+	char *no_egress;
 	struct sandbox_slot *slots;
 	int slot_count;
 	struct sandbox_cell *cells;

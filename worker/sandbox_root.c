@@ -252,6 +252,15 @@ static int make_folder(const char *dir, const char *init_program, struct sandbox
 	return 0;
 }
 
+int sandbox_root_write(const struct sandbox_root *root, const char *name, const char *text, struct error *error) {
+	AUTO_CLOSE int folder = open(root->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FREE char *fresh = mem_format("%s.new", name);
+	if (folder < 0 || write_file(folder, fresh, text) != 0 || fchmodat(folder, fresh, 0644, 0) != 0 ||
+		renameat(folder, fresh, folder, name) != 0)
+		return error_set_errno(error, ERROR_UNAVAILABLE, errno, "sandbox: write %s/%s", root->folder, name);
+	return 0;
+}
+
 char *sandbox_root_place(const struct sandbox_root *root, int place) {
 	return mem_format("%s/place-%d", root->folder, place);
 }

@@ -18,5 +18,7 @@ struct sandbox_root {
 int sandbox_root_make(const char *dir, const char *init_program, int places, uid_t uid_base, struct sandbox_root *root,
 	struct error *error) MUST_USE;
 void sandbox_root_remove(struct sandbox_root *root);
+int sandbox_root_write(const struct sandbox_root *root, const char *name, const char *text,
+	struct error *error) MUST_USE; // a file in the folder, in place of the one before
 char *sandbox_root_place(
 	const struct sandbox_root *root, int place) MUST_USE; // level none: a place's folder; owned by the caller

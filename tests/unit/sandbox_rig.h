@@ -43,6 +43,7 @@ struct rig_job {
 	const char *tree;        // NULL: the rig's
 	struct sandbox_limits limits;
 	int slot;
+	bool egress;
 	int terminate_ms, kill_ms; // after the start; 0: never
 };
 
@@ -217,6 +218,7 @@ static inline void rig_run_job(struct rig *rig, const struct rig_job *job, struc
 		.tree = job->tree ? job->tree : rig->tree,
 		.argv = (char *const *)(uintptr_t)job->argv,
 		.env = (char *const *)(uintptr_t)(job->env ? job->env : no_env),
+		.egress = job->egress,
 		.limits = job->limits.memory_bytes ? job->limits : rig_limits()};
 	const struct sandbox_handlers handlers = {.output = rig_output, .done = rig_done, .arg = result};
 	struct error error = {0};

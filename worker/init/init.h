@@ -19,13 +19,16 @@ int trees_clone(const char *path, uid_t uid, gid_t gid) MUST_USE;
 
 // ---- helper.c
 struct helper_order {
-	const char *trees;
-	uid_t uid; // the box's; -1: this process's own
+	const char *subject; // workspace: the folder of trees; network: the file of rules
+	uid_t uid;           // the box's; -1: this process's own
 	gid_t gid;
 	void (*drop)(const void *arg); // the rights that are needed no more; does not return where it cannot
 	const void *arg;
+	int place;                                                   // where pid 1 has the socket
+	void (*prepare)(const struct helper_order *order);           // with the rights of launch; NULL: nothing
+	void (*serve)(const struct helper_order *order, int socket); // until the other end is closed, or the work is done
 };
-enum helper_kind { HELPER_READY = 1, HELPER_TREE };
+enum helper_kind { HELPER_READY = 1, HELPER_TREE, HELPER_NETWORK };
 struct helper_question {
 	uint32_t kind;
 	char tree[sizeof(((struct spec *)0)->tree)];
@@ -36,10 +39,20 @@ struct helper_answer {
 	int32_t number; // errno
 	char what[64];
 };
-int helper_start(const struct helper_order *order) MUST_USE; // puts the socket for pid 1 into SPEC_FD_HELPER
-bool helper_is_there(void);
-void helper_tell_ready(void);
-void helper_ask_tree(const char *tree, struct helper_answer *answer);
+int helper_start(const struct helper_order *order) MUST_USE;
+// For the helper. The namespace that owns the mounts or the network is the one above the job's own (--disable-userns).
+int helper_open_namespaces(pid_t pid, const char *kind, int *owner, int *namespace) MUST_USE;
+int helper_enter(pid_t pid, const char *kind) MUST_USE;
+ssize_t helper_hear(int socket, struct helper_question *question, pid_t *sender) MUST_USE;
+void helper_fill(struct helper_answer *answer, enum helper_result result, int number, const char *what);
+// For pid 1.
+bool helper_is_there(int place);
+void helper_tell_ready(int place);
+void helper_ask(int place, enum helper_kind kind, const char *tree, struct helper_answer *answer);
+
+// ---- workspace.c, network.c
+void workspace_order(struct helper_order *order);
+void network_order(struct helper_order *order);
 
 // ---- run.c: main of `trabajos-init run`
 int run_main(int argc, char **argv);

@@ -1,9 +1,10 @@
 // The step outside of the box: from the worker's rights down to those of the slot, then bubblewrap (or, at level none, the
 // `run` role) takes this process over.
 //
-//     trabajos-init launch PARENT UID GID SOCKET OUT ERR FILTER PROCS,… TREES -- PROGRAM ARGUMENT…
+//     trabajos-init launch PARENT UID GID SOCKET OUT ERR FILTER PROCS,… TREES RULES -- PROGRAM ARGUMENT…
 //
-// Numbers are descriptors but for the first three; UID and GID -1: keep the worker's; TREES empty: no helper is forked. What fails is said on the socket, and
+// Numbers are descriptors but for the first three; UID and GID -1: keep the worker's; TREES, RULES empty: no helper for
+// the workspace, or the network, is forked. What fails is said on the socket, and
 // nothing is ever started with more rights than asked for: every step that fails ends the launch.
 #include "worker/init/init.h"
 
@@ -21,7 +22,7 @@ struct launch {
 	gid_t gid;
 	int socket, out, err, filter;
 	char *groups; // descriptors of cgroup.procs files
-	const char *trees;
+	const char *trees, *rules;
 	char **program;
 };
 
@@ -147,15 +148,16 @@ static void drop_all(const void *arg) {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) give_up("launch: no_new_privs");
 }
 
-static void start_helper(const struct launch *launch) {
-	if (!*launch->trees) return;
-	const struct helper_order order = {
-		.trees = launch->trees, .uid = launch->uid, .gid = launch->gid, .drop = drop_all, .arg = launch};
+static void start_helper(const struct launch *launch, const char *subject, void (*make)(struct helper_order *order)) {
+	if (!*subject) return;
+	struct helper_order order = {
+		.subject = subject, .uid = launch->uid, .gid = launch->gid, .drop = drop_all, .arg = launch};
+	make(&order);
 	if (helper_start(&order) != 0) give_up("launch: helper");
 }
 
 int launch_main(int argc, char **argv) {
-	if (argc < 11 || strcmp(argv[9], "--") != 0) return 64;
+	if (argc < 12 || strcmp(argv[10], "--") != 0) return 64;
 	struct launch launch = {
 		.parent = number(argv[0]),
 		.uid = (uid_t)strtol(argv[1], NULL, 10),
@@ -166,7 +168,8 @@ int launch_main(int argc, char **argv) {
 		.filter = number(argv[6]),
 		.groups = argv[7],
 		.trees = argv[8],
-		.program = argv + 10,
+		.rules = argv[9],
+		.program = argv + 11,
 	};
 	say_open(launch.socket);
 	join_groups(launch.groups);
@@ -176,7 +179,8 @@ int launch_main(int argc, char **argv) {
 	if (chdir("/") != 0) give_up("launch: /");
 	(void)umask(022);
 	set_limits();
-	start_helper(&launch);
+	start_helper(&launch, launch.trees, workspace_order);
+	start_helper(&launch, launch.rules, network_order);
 	drop_all(&launch);
 	die_with_parent(launch.parent);
 	char *const none[] = {NULL};

@@ -2,13 +2,17 @@
 // line for each thing that was possible, "name: what happened", and "probed N" at the end.
 //
 //     trabajos-init probe LEVEL WORKER_DIR PROCESSES DISK_BYTES FILE_BYTES      (PROCESSES 0: not bounded)
+//     trabajos-init probe egress                                                what only a job with egress could reach
 #include "worker/init/init.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -249,7 +253,44 @@ static void probe_forks(const struct wanted *wanted) {
 	expect(started < wanted->processes, "processes: %lld could be started", (long long)started);
 }
 
+// ---- a way out
+
+// Refused by the packet filter at once, without anything that leaves: the gateway that slirp4netns plays, and addresses that nobody
+// has (RFC 5737, RFC 1112).
+static void probe_egress(void) {
+	static const char *const addresses[] = {"10.0.2.2", SPEC_NAMESERVER, "192.0.2.1", "240.0.0.1"};
+	struct ifreq request = {.ifr_name = "tap0"};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	expect(fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP),
+		"egress: there is no interface");
+	if (fd >= 0) close(fd);
+	for (size_t i = 0; i < COUNT_OF(addresses); i++) {
+		struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(9)};
+		(void)inet_pton(AF_INET, addresses[i], &address.sin_addr);
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		int result = connect(fd, (const struct sockaddr *)&address, sizeof(address));
+		struct pollfd polled = {.fd = fd, .events = POLLOUT};
+		socklen_t length = sizeof(int);
+		int number = errno;
+		if (result < 0 && number == EINPROGRESS && poll(&polled, 1, 2000) == 1)
+			(void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &length);
+		expect(result < 0 && number == EHOSTUNREACH, "egress: %s is not refused (%s)", addresses[i], strerror(number));
+		close(fd);
+	}
+}
+
+static int say_probed(void) {
+	char line[32];
+	int length = snprintf(line, sizeof(line), "probed %d\n", checked);
+	(void)!write(STDOUT_FILENO, line, length > 0 ? (size_t)length : 0);
+	return 0;
+}
+
 int probe_main(int argc, char **argv) {
+	if (argc == 1 && strcmp(argv[0], "egress") == 0) {
+		probe_egress();
+		return say_probed();
+	}
 	if (argc != 5) return 64;
 	const struct wanted wanted = {
 		.boxed = strcmp(argv[0], "none") != 0,
@@ -270,8 +311,5 @@ int probe_main(int argc, char **argv) {
 		probe_space(&wanted);
 	}
 	if (wanted.processes > 0) probe_forks(&wanted);
-	char line[32];
-	int length = snprintf(line, sizeof(line), "probed %d\n", checked);
-	(void)!write(STDOUT_FILENO, line, length > 0 ? (size_t)length : 0);
-	return 0;
+	return say_probed();
 }

@@ -18,8 +18,8 @@
 static const char default_path[] = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 struct run {
-	bool bare, helped;
-	const char *root; // of the writable layer: SPEC_BOX, or a folder of the worker's
+	bool bare, shown, connected; // by helpers
+	const char *root;            // of the writable layer: SPEC_BOX, or a folder of the worker's
 	int root_fd, repo_fd;
 	int wall; // Landlock ruleset; -1: none
 	struct spec spec;
@@ -40,7 +40,7 @@ static int open_folder(int parent, const char *name) {
 static void keep_to_itself(void) {
 	// Nobody of the same uid may open what is this process's in /proc, or trace it.
 	if (prctl(PR_SET_DUMPABLE, 0) != 0) give_up("init: dumpable", errno, false);
-	for (int fd = SPEC_FD_SOCKET; fd <= SPEC_FD_HELPER; fd++) (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	for (int fd = SPEC_FD_SOCKET; fd <= SPEC_FD_LAST; fd++) (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 // At level none bubblewrap is not there to do it.
@@ -192,8 +192,8 @@ static void copy_in(struct run *run, int tree_fd) {
 static bool share(struct run *run) {
 	struct helper_answer answer = {.result = HELPER_CANNOT};
 	char quoted[128];
-	if (!*run->spec.tree || !run->helped) return false;
-	helper_ask_tree(run->spec.tree, &answer);
+	if (!*run->spec.tree || !run->shown) return false;
+	helper_ask(SPEC_FD_WORKSPACE, HELPER_TREE, run->spec.tree, &answer);
 	if (answer.result == HELPER_BROKEN) give_up(answer.what, answer.number, false);
 	if (answer.result == HELPER_CANNOT) {
 		say_quoted(answer.what, quoted, sizeof(quoted));
@@ -208,6 +208,27 @@ static bool share(struct run *run) {
 	return true;
 }
 
+// The other end becomes slirp4netns, which says "1" and lives as long as this process keeps its own; a helper that could not
+// says why.
+static void connect_out(struct run *run) {
+	if (!run->spec.network) {
+		if (run->connected) close(SPEC_FD_NETWORK);
+		return;
+	}
+	union {
+		struct helper_answer answer;
+		char byte;
+	} said;
+	const struct helper_question question = {.kind = HELPER_NETWORK};
+	if (!run->connected) give_up("network: not offered here", ENONET, false);
+	ssize_t length = send(SPEC_FD_NETWORK, &question, sizeof(question), MSG_NOSIGNAL);
+	while (length >= 0 && (length = recv(SPEC_FD_NETWORK, &said, sizeof(said), 0)) < 0 && errno == EINTR)
+		;
+	if (length == 1 && said.byte == '1') return;
+	if (length == (ssize_t)sizeof(said.answer)) give_up(said.answer.what, said.answer.number, false);
+	give_up("network: slirp4netns ended", ECHILD, false);
+}
+
 // `tree_fd` stands outside of the box: the copy takes it over, and with its end nothing of the outside is open any more.
 static void prepare(struct run *run) {
 	int spec_fd = -1, tree_fd = -1;
@@ -218,7 +239,8 @@ static void prepare(struct run *run) {
 		close(tree_fd);
 	else
 		copy_in(run, tree_fd);
-	if (run->helped) close(SPEC_FD_HELPER);
+	if (run->shown) close(SPEC_FD_WORKSPACE);
+	connect_out(run);
 	if (fchdir(run->repo_fd) != 0) give_up("init: the job's folder", errno, false);
 	close(run->repo_fd);
 	limit(RLIMIT_FSIZE, run->spec.file_bytes);
@@ -238,14 +260,15 @@ int run_main(int argc, char **argv) {
 		return 64;
 	say_open(SPEC_FD_SOCKET);
 	(void)umask(022);
-	run.helped = helper_is_there();
+	run.shown = helper_is_there(SPEC_FD_WORKSPACE);
+	run.connected = helper_is_there(SPEC_FD_NETWORK);
 	keep_to_itself();
 	if (run.bare) {
 		if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) give_up("init: reaper", errno, false);
 		load_filter();
 	}
 	make_places(&run);
-	if (run.helped) helper_tell_ready();
+	if (run.shown) helper_tell_ready(SPEC_FD_WORKSPACE);
 	make_wall(&run);
 	prepare(&run);
 	run.command.bare = run.bare;

@@ -24,7 +24,15 @@
 #define SPEC_FD_OUT    4
 #define SPEC_FD_ERR    5
 #define SPEC_FD_FILTER 6
-#define SPEC_FD_HELPER 7 // until the job begins; not where there is none
+// Of the box's helpers, where it has them; the first is closed when the job begins.
+#define SPEC_FD_WORKSPACE 7
+#define SPEC_FD_NETWORK   8
+#define SPEC_FD_LAST      8
+
+// Of a job that has egress: the programs, and the name server that the one plays (its own network is 10.0.2.0/24).
+#define SPEC_SLIRP      "/usr/bin/slirp4netns"
+#define SPEC_NFT        "/usr/sbin/nft"
+#define SPEC_NAMESERVER "10.0.2.3"
 
 #define SPEC_MAGIC     0x54524231U // "TRB1"
 #define SPEC_BYTES_MAX (8 << 20)
@@ -45,5 +53,6 @@ struct spec {
 	int64_t file_bytes, open_files; // RLIMIT_FSIZE, RLIMIT_NOFILE
 	int64_t files_most;             // inodes in the writable layer, the tree's included
 	int64_t disk_bytes;             // of the tree's copy at most; 0: the file system has its own limit
+	int64_t network;                // 1: egress; 0: none
 	char tree[192];                 // below the worker's trees, for overlayfs; "": it is to be copied
 };
