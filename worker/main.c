@@ -304,7 +304,8 @@ static void open_fetcher(struct worker *worker) {
 		.pack_bytes = most_bytes,
 		.tree_bytes = most_bytes,
 		.files = 200000,
-		.timeout_ms = worker->config.fetch_timeout_s * 1000};
+		.timeout_ms = worker->config.fetch_timeout_s * 1000,
+		.cache_bytes = worker->config.cache_mb << 20};
 	if (fetcher_open(worker->loop, &config, &worker->fetcher, &error) < 0) fail(&error);
 }
 

@@ -28,6 +28,8 @@ static const struct option table[] = {
 	INTEGER("WORKER_SLOTS", slots, NULL, 1, 180, "jobs at the same time; default: the number of cores"),
 	STRING("WORKER_DIR", dir, "/var/lib/trabajos", "mirrors, trees and job directories of this one worker"),
 	INTEGER("WORKER_FREE_MB", free_mb, "256", 0, 1 << 30, "MiB that must be free in WORKER_DIR, else no job is claimed"),
+	INTEGER("WORKER_CACHE_MB", cache_mb, "0", 0, 1 << 30,
+		"MiB of mirrors and trees that WORKER_DIR keeps; 0: half of its free space, at most 10 GiB"),
 	{.name = "WORKER_ISOLATION",
 		.type = OPTION_CHOICE,
 		.value = &values.isolation,

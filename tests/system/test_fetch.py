@@ -48,6 +48,24 @@ def test_what_a_change_costs_does_not_depend_on_the_repositorys_size(place):
     assert first > 400000 and sum(path.stat().st_size for path in place.dir.rglob("*.pack")) - pack < 20000
 
 
+def test_many_small_changes_are_kept_together_and_nothing_is_fetched_twice(place):
+    files = {f"f{number}": os.urandom(20000).hex() for number in range(4)}
+    commits = [place.commit(files=files)]
+    place.fetch()
+    for number in range(27):
+        commits.append(place.commit(files={**files, "f0": f"change {number}"}))
+        assert place.fetch(ref="main")["commit"] == commits[-1]
+    packs = sorted(path.stat().st_size for path in place.dir.rglob("*.pack"))
+    assert len(packs) <= 25 and packs[-1] > 80000 and sum(packs[:-1]) < 20000
+    assert not list(place.dir.rglob("pack_*")) and len(list(place.dir.rglob("*.idx"))) == len(packs)
+    for path in place.dir.glob("trees/*/*.json"):
+        path.unlink()
+    for number in (0, 1, 15, 27):
+        answer = place.fetch(ref=commits[number])
+        assert answer["remote"] is False
+        assert (place.dir / answer["tree"] / "f0").read_text() == (files["f0"] if number == 0 else f"change {number - 1}")
+
+
 def test_refs_mean_what_git_means(place):
     first = place.commit()
     place.git("r.git", "tag", "-a", "-m", "x", "v1", first)

@@ -12,7 +12,9 @@
 #include <git2/indexer.h>
 #include <git2/object.h>
 #include <git2/odb.h>
+#include <git2/odb_backend.h>
 #include <git2/oid.h>
+#include <git2/pack.h>
 #include <git2/refs.h>
 #include <git2/remote.h>
 #include <git2/repository.h>

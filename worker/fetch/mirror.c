@@ -4,9 +4,9 @@
 #include "worker/fetch/dial.h"
 #include "worker/fetch/fault.h"
 #include "worker/fetch/folder.h"
+#include "worker/fetch/packs.h"
 #include "worker/fetch/refs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #define REFS_MAX     500000
 #define REFS_ALL     10000 // with more than these, only the asked one is fetched
 #define OBJECTS_MAX  4000000
-#define PACKS_MAX    60 // every fetch that brings something adds one
+#define PACKS_MAX    24
 #define MIB          ((size_t)1 << 20)
 
 int64_t mirror_now_us(void) {
@@ -61,28 +61,6 @@ void mirror_library_end(void) {
 
 // ---- opening
 
-// What a killed fetch left half-written has other names than pack-….
-static int sweep_packs(struct mirror *mirror, size_t *packs) {
-	AUTO_FREE char *path = mem_format("%s/objects/pack", mirror->name);
-	int fd = folder_open(mirror->mirrors_fd, path);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	*packs = 0;
-	if (!dir) {
-		if (fd >= 0) close(fd);
-		return -1;
-	}
-	for (const struct dirent *entry; (entry = readdir(dir));) {
-		size_t length = strlen(entry->d_name);
-		if (entry->d_name[0] == '.') continue;
-		if (strncmp(entry->d_name, "pack-", 5) != 0)
-			unlinkat(fd, entry->d_name, 0);
-		else if (length > 4 && strcmp(entry->d_name + length - 4, ".idx") == 0)
-			++*packs;
-	}
-	closedir(dir);
-	return 0;
-}
-
 static int create(struct mirror *mirror, struct outcome *outcome) {
 	git_repository_init_options options;
 	AUTO_FREE char *path = mem_format("%s/mirrors/%s", mirror->order->dir, mirror->name);
@@ -94,12 +72,23 @@ static int create(struct mirror *mirror, struct outcome *outcome) {
 	return 0;
 }
 
+// Too many packs become two, where they can be read.
+static int open_existing(struct mirror *mirror, const char *path) {
+	AUTO_FREE char *name = mem_format("%s/objects/pack", mirror->name);
+	AUTO_CLOSE int pack_fd = folder_open(mirror->mirrors_fd, name);
+	size_t packs;
+	if (pack_fd < 0 || packs_sweep(pack_fd, &packs) < 0 || git_repository_open_bare(&mirror->repository, path) < 0)
+		return -1;
+	if (packs <= PACKS_MAX) return 0;
+	int done = packs_merge(mirror->repository, pack_fd);
+	git_repository_free(mirror->repository);
+	mirror->repository = NULL;
+	return done == 0 ? git_repository_open_bare(&mirror->repository, path) : -1;
+}
+
 static int open_or_create(struct mirror *mirror, struct outcome *outcome) {
 	AUTO_FREE char *path = mem_format("%s/mirrors/%s", mirror->order->dir, mirror->name);
-	size_t packs;
-	bool usable = sweep_packs(mirror, &packs) == 0 && packs <= PACKS_MAX &&
-		      git_repository_open_bare(&mirror->repository, path) == 0;
-	return usable ? 0 : create(mirror, outcome);
+	return open_existing(mirror, path) == 0 ? 0 : create(mirror, outcome);
 }
 
 void mirror_close(struct mirror *mirror) {
