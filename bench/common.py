@@ -66,8 +66,17 @@ def committed(consumer, offsets):
         raise
 
 
+def refuse_workers(stack):
+    """They would take part in what is measured."""
+    lines = [line.split() for line in stack.run("status", check=False).stdout.splitlines()]
+    busy = [line[0] for line in lines if line[0].startswith("worker-") and line[1] == "up"]
+    if busy:
+        sys.exit(f"{', '.join(busy)} of {stack.dir} would work on the benchmark's jobs: STACK_DIR={stack.dir} dev/stack worker 0 ends them")
+
+
 def forget_jobs(stack):
     """An empty ledger, and nothing in Kafka that a worker would still bring into it. No worker may run."""
+    refuse_workers(stack)
     consumer = confluent_kafka.Consumer({"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"], "group.id": "worker",
                                          "enable.auto.commit": False})
     try:
