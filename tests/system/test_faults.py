@@ -205,7 +205,7 @@ def test_daemons_that_start_before_their_services_wait_for_them(stack, session_w
 
 
 def test_a_job_that_kills_its_worker_every_time_ends_as_a_dead_letter_and_hurts_nobody_else(stack, users, no_worker, script):
-    attempts = 3
+    attempts = 2
     options = {"LEASE_S": 3, "MAX_ATTEMPTS": attempts}
     observer, worker = trabajos.observer(stack, "undertaker", **options), trabajos.worker(stack, "victim", WORKER_SLOTS=2, **options)
     poison = users["user"].add(script("sleep 300").url, retries=9)
