@@ -122,7 +122,8 @@ $(BIN)/trabajos-init: $(call o_of,$(INIT_C))
 	$(call link,)
 $(BIN)/trabajos-observer: $(B)/observer/main.o $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
-$(BIN)/trabajos: $(call o_of,$(CLI_C)) $(LIB)
+# With the rule and its simulator.
+$(BIN)/trabajos: $(call o_of,$(CLI_C)) $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
 
 # Ours in bench/ledger; not installed.

@@ -2,3 +2,4 @@
 #pragma once
 
 int cli_migrate(int argc, char **argv);
+int cli_observer(int argc, char **argv);

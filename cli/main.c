@@ -11,6 +11,7 @@ static const struct verb {
 	const char *help;
 } verbs[] = {
 	{"migrate", "trabajos migrate", cli_migrate, "bring the database up to this program's version"},
+	{"observer", "trabajos observer", cli_observer, "replay a period of jobs against the scale rule; score its advice"},
 };
 
 static void help(FILE *out) {

@@ -21,13 +21,6 @@ static struct left left_among(const struct forecast *forecast, int count, double
 	return left;
 }
 
-double forecast_left_ms(const struct forecast *forecast, double age_ms, double h_ms) {
-	if (h_ms <= 0) return 0;
-	struct left left = left_among(forecast, forecast->count, age_ms, h_ms);
-	if (left.beyond > 0) return left.cut_ms / left.beyond;
-	return fmin(h_ms, age_ms * log1p(h_ms / age_ms));
-}
-
 double forecast_cut_ms(const struct forecast *forecast, double h_ms) {
 	double sum_ms = 0;
 	for (int i = 0; i < forecast->count; i++) sum_ms += forecast->points[i].weight * fmin(forecast->points[i].ms, h_ms);
@@ -45,11 +38,11 @@ double forecast_free_begins(const struct forecast *forecast, double h_ms) {
 	return fmax(1, h_ms / forecast_cut_ms(forecast, h_ms));
 }
 
-double forecast_busy_begins(const struct forecast *forecast, double age_ms, double h_ms) {
+double forecast_busy_begins(const struct forecast *forecast, double age_ms, double h_ms, double cut_ms) {
 	if (h_ms <= 0) return 0;
 	struct left left = left_among(forecast, forecast->count, age_ms, h_ms);
-	double ends = left.beyond > 0 ? left.ends / left.beyond : h_ms / (age_ms + h_ms);
-	return fmax(ends, (h_ms - forecast_left_ms(forecast, age_ms, h_ms)) / forecast_cut_ms(forecast, h_ms));
+	if (left.beyond <= 0) return fmax(h_ms / (age_ms + h_ms), (h_ms - fmin(h_ms, age_ms * log1p(h_ms / age_ms))) / cut_ms);
+	return fmax(left.ends, (left.beyond * h_ms - left.cut_ms) / cut_ms) / left.beyond;
 }
 
 // ---- the mixture

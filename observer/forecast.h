@@ -27,7 +27,7 @@ struct forecast {
 void forecast_init(struct forecast *forecast, const int64_t run_at_ms[SAMPLE_QUANTILES], int64_t mean_ms, int64_t ended,
 	const struct sample *sample);
 double forecast_mean_ms(const struct forecast *forecast);
-double forecast_cut_ms(const struct forecast *forecast, double h_ms);                     // E[min(S, h)]
-double forecast_free_begins(const struct forecast *forecast, double h_ms);                // B(h); 1 where h is 0 or less
-double forecast_busy_begins(const struct forecast *forecast, double age_ms, double h_ms); // b(h); 0 where h is 0 or less
-double forecast_left_ms(const struct forecast *forecast, double age_ms, double h_ms);     // r
+double forecast_cut_ms(const struct forecast *forecast, double h_ms);      // E[min(S, h)]
+double forecast_free_begins(const struct forecast *forecast, double h_ms); // B(h); 1 where h is 0 or less
+// b(h); 0 where h is 0 or less. cut_ms: E[min(S, h)], which many slots share.
+double forecast_busy_begins(const struct forecast *forecast, double age_ms, double h_ms, double cut_ms);

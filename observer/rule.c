@@ -141,11 +141,15 @@ static double begun_by(const struct plan *plan, const struct due *due, int64_t w
 static double busy_begins(const struct plan *plan, double h_ms) {
 	const struct sample *sample = plan->sample;
 	if (plan->running <= 0) return 0;
+	double cut_ms = forecast_cut_ms(&plan->forecast, h_ms);
 	if (sample->running_at_ms[SAMPLE_TENTHS - 1] <= 0)
-		return plan->running * forecast_busy_begins(&plan->forecast, (double)sample->running_age_ms, h_ms);
-	double sum = 0;
-	for (int i = 0; i < SAMPLE_TENTHS; i++)
-		sum += forecast_busy_begins(&plan->forecast, (double)sample->running_at_ms[i], h_ms);
+		return plan->running * forecast_busy_begins(&plan->forecast, (double)sample->running_age_ms, h_ms, cut_ms);
+	double sum = 0, one = 0;
+	for (int i = 0; i < SAMPLE_TENTHS; i++) {
+		if (i == 0 || sample->running_at_ms[i] != sample->running_at_ms[i - 1])
+			one = forecast_busy_begins(&plan->forecast, (double)sample->running_at_ms[i], h_ms, cut_ms);
+		sum += one;
+	}
 	return plan->running * sum / SAMPLE_TENTHS;
 }
 

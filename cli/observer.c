@@ -1,0 +1,282 @@
+// trabajos observer replay|score: what the observer's rule would have done, and how right its advice was.
+#include "cli/cli.h"
+#include "lib/lifecycle.h"
+#include "lib/mem.h"
+#include "observer/replay_csv.h"
+#include "observer/replay_ledger.h"
+#include "observer/replay_model.h"
+#include "observer/replay_report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdint.h>
+
+#define MOST_POLICIES 64
+#define TITLE(verb)   program_invocation_short_name = (char *)(uintptr_t)("trabajos observer " verb)
+
+enum format { FORMAT_TEXT, FORMAT_CSV, FORMAT_SVG, FORMAT_TRACE };
+static const char *const formats[] = {"text", "csv", "svg", "trace", NULL};
+
+static struct db_config db = {.application = "trabajos observer"};
+static struct rule_options rule;
+static char *file_name, *model_name, *keda_list, *fixed_list;
+static int64_t hours, slots, partitions, seed, format;
+
+#define OPTION_HOURS RULE_INT("REPLAY_HOURS", hours, "24", 1, 8760, "hours of the ledger, up to now")
+
+static const struct option replay_options[] = {
+	{.name = "REPLAY_FILE",
+		.type = OPTION_STRING,
+		.value = &file_name,
+		.fallback = "",
+		.help = "a CSV of arrival_s,duration_s[,user]; -: standard input; neither file nor model: the ledger"},
+	{.name = "REPLAY_MODEL",
+		.type = OPTION_STRING,
+		.value = &model_name,
+		.fallback = "",
+		.help = "a period that is made up: steady, wave, flash, batch, noisy or builds"},
+	OPTION_HOURS,
+	{.name = "REPLAY_KEDA",
+		.type = OPTION_STRING,
+		.value = &keda_list,
+		.fallback = "1,2,5,10",
+		.help = "lagThreshold of each KEDA to compare with, by commas; none: not compared"},
+	{.name = "REPLAY_FIXED",
+		.type = OPTION_STRING,
+		.value = &fixed_list,
+		.fallback = "none",
+		.help = "fixed numbers of workers to compare with, by commas"},
+	RULE_INT("REPLAY_SLOTS", slots, "1", 1, 180, "slots of a worker"),
+	RULE_INT("REPLAY_PARTITIONS", partitions, "0", 0, 10000, "KEDA's bound, the topic's partitions; 0: as SCALE_MAX"),
+	RULE_INT("REPLAY_SEED", seed, "1", 0, INT32_MAX, "of what is left to chance"),
+	{.name = "REPLAY_FORMAT",
+		.type = OPTION_CHOICE,
+		.value = &format,
+		.fallback = "text",
+		.choices = formats,
+		.help = "text, csv, svg (a plot), or trace: only the period's jobs, as a CSV"},
+	OPTIONS_RULE(rule),
+	OPTIONS_DB(db),
+	OPTIONS_LOG,
+};
+
+static const struct option score_options[] = {
+	OPTION_HOURS,
+	OPTIONS_RULE(rule),
+	OPTIONS_DB(db),
+	OPTIONS_LOG,
+};
+
+// ---- what is played, against what
+
+static int make_model(struct replay_trace *trace, struct error *error) {
+	for (int64_t model = 0; replay_model_names[model]; model++) {
+		if (strcmp(model_name, replay_model_names[model]) != 0) continue;
+		replay_model_make(model, (uint64_t)seed, trace);
+		return 0;
+	}
+	return error_set(error, ERROR_INPUT,
+		"REPLAY_MODEL: no model '%.40s', only steady, wave, flash, batch, noisy and builds", model_name);
+}
+
+static int read_file(struct replay_trace *trace, struct error *error) {
+	if (!strcmp(file_name, "-")) return replay_csv_read(stdin, "standard input", trace, error);
+	AUTO_FCLOSE FILE *file = fopen(file_name, "re");
+	if (!file) return error_set_errno(error, ERROR_INPUT, errno, "REPLAY_FILE: %s", file_name);
+	return replay_csv_read(file, file_name, trace, error);
+}
+
+static int get_trace(struct replay_trace *trace, struct error *error) {
+	struct replay_ledger ledger;
+	if (*file_name && *model_name) return error_set(error, ERROR_INPUT, "REPLAY_MODEL: not together with REPLAY_FILE");
+	if (*file_name) return read_file(trace, error);
+	if (*model_name) return make_model(trace, error);
+	return replay_ledger_read(&db, hours, rule.deadline_s * 1000, trace, &ledger, error);
+}
+
+struct contest {
+	struct replay_policy policies[MOST_POLICIES];
+	struct replay_outcome *outcomes;
+	size_t count;
+};
+
+static int add_list(struct contest *contest, enum replay_kind kind, const char *name, const char *list, struct error *error) {
+	for (const char *rest = list; *rest && strcmp(list, "none") != 0;) {
+		char *end;
+		errno = 0;
+		long long number = strtoll(rest, &end, 10);
+		if (end == rest || (*end && *end != ',') || errno || number < 1 || number > 1000000)
+			return error_set(
+				error, ERROR_INPUT, "%s: numbers from 1 on by commas, or none, not '%.60s'", name, list);
+		if (contest->count == MOST_POLICIES) return error_set(error, ERROR_INPUT, "%s: too many numbers", name);
+		contest->policies[contest->count++] = (struct replay_policy){.kind = kind, .number = number};
+		rest = *end ? end + 1 : end;
+	}
+	return 0;
+}
+
+static int get_contest(struct contest *contest, struct error *error) {
+	contest->policies[contest->count++] = (struct replay_policy){.kind = REPLAY_RULE};
+	if (add_list(contest, REPLAY_KEDA, "REPLAY_KEDA", keda_list, error) != 0) return -1;
+	return add_list(contest, REPLAY_FIXED, "REPLAY_FIXED", fixed_list, error);
+}
+
+static int get_config(struct replay_config *config, struct error *error) {
+	if (rule_limits_of(&rule, &config->limits, error) != 0) return -1;
+	if (config->limits.max < 1) return error_set(error, ERROR_INPUT, "SCALE_MAX: without a worker no job ever starts");
+	config->slots = slots > 0 ? slots : 1;
+	config->partitions = partitions > 0 ? partitions : config->limits.max;
+	config->seed = (uint64_t)seed;
+	return 0;
+}
+
+// ---- replay
+
+static void report(const struct replay_trace *trace, const struct replay_config *config, const struct contest *contest) {
+	if (format == FORMAT_TEXT) replay_report_text(trace, config, contest->outcomes, contest->count, stdout);
+	if (format == FORMAT_CSV) replay_report_csv(contest->outcomes, contest->count, stdout);
+	if (format == FORMAT_SVG) replay_report_svg(trace, contest->outcomes, contest->count, stdout);
+}
+
+static int replay(bool check, struct error *error) {
+	struct contest contest = {0};
+	struct replay_config config = {0};
+	struct replay_trace trace = {0};
+	if (get_config(&config, error) != 0 || get_contest(&contest, error) != 0) return -1;
+	if (check) return 0;
+	int result = get_trace(&trace, error);
+	if (result == 0 && format == FORMAT_TRACE) {
+		replay_csv_write(&trace, stdout);
+	} else if (result == 0) {
+		contest.outcomes = mem_zalloc_array(contest.count, sizeof *contest.outcomes);
+		for (size_t i = 0; i < contest.count; i++)
+			replay_run(&trace, &config, &contest.policies[i], &contest.outcomes[i]);
+		report(&trace, &config, &contest);
+		free(contest.outcomes);
+	}
+	replay_trace_clear(&trace);
+	return result;
+}
+
+// ---- score
+
+struct plural {
+	char text[48];
+};
+
+static struct plural workers(int64_t count) {
+	struct plural plural;
+	snprintf(plural.text, sizeof plural.text, "%" PRId64 " worker%s", count, count == 1 ? "" : "s");
+	return plural;
+}
+
+static struct replay_outcome play_fixed(const struct replay_trace *trace, const struct replay_config *config, int64_t number) {
+	struct replay_outcome outcome;
+	replay_run(trace, config, &(struct replay_policy){.kind = REPLAY_FIXED, .number = number}, &outcome);
+	return outcome;
+}
+
+// The fewest fixed workers by which 95 % are claimed in time; SCALE_MAX where none of them is enough.
+static struct replay_outcome fewest_in_time(const struct replay_trace *trace, const struct replay_config *config) {
+	int64_t few = 0, enough = config->limits.max;
+	struct replay_outcome best = play_fixed(trace, config, enough);
+	while (enough - few > 1) {
+		int64_t middle = few + (enough - few) / 2;
+		struct replay_outcome outcome = play_fixed(trace, config, middle);
+		if (outcome.p95_ms <= config->limits.deadline_ms) {
+			enough = middle;
+			best = outcome;
+		} else {
+			few = middle;
+		}
+	}
+	return best;
+}
+
+static double seconds(int64_t ms) {
+	return (double)ms / 1000;
+}
+
+static void say_advice(const struct replay_ledger *ledger) {
+	if (ledger->decisions == 0) {
+		puts("No advice was kept in that time.");
+		return;
+	}
+	printf("Advised: %" PRId64 " to %s, in %" PRId64 " decisions; there were %" PRId64 " to %" PRId64 ".\n", ledger->least,
+		workers(ledger->most).text, ledger->decisions, ledger->there_least, ledger->there_most);
+}
+
+static void say_score(const struct replay_trace *trace, struct replay_config *config, const struct replay_ledger *ledger) {
+	struct replay_outcome there = play_fixed(trace, config, ledger->workers > 0 ? ledger->workers : 1);
+	struct replay_outcome fixed = fewest_in_time(trace, config), ruled;
+	replay_run(trace, config, &(struct replay_policy){.kind = REPLAY_RULE}, &ruled);
+	printf("The last %" PRId64 " h: %zu runs by up to %s of %" PRId64
+	       " slots; wait P50 %.1f s, P95 %.1f s, %.1f %% within %.0f s.\n",
+		hours, ledger->runs, workers(ledger->workers).text, ledger->slots, seconds(ledger->p50_ms),
+		seconds(ledger->p95_ms), 100.0 * (double)ledger->in_time / (double)ledger->runs,
+		seconds(config->limits.deadline_ms));
+	say_advice(ledger);
+	printf("Simulated with %s all the time: P95 %.1f s, %.1f worker hours.\n", workers(there.policy.number).text,
+		seconds(there.p95_ms), (double)there.worker_ms / 3600000);
+	printf("%" PRId64 " → %s would have %s the P95 wait from %.1f s to %.1f s, with %.1f worker hours.\n",
+		there.policy.number, workers(fixed.policy.number).text, fixed.p95_ms < there.p95_ms ? "cut" : "changed",
+		seconds(there.p95_ms), seconds(fixed.p95_ms), (double)fixed.worker_ms / 3600000);
+	printf("The rule, with up to %s, would have had a P95 wait of %.1f s and %.1f %% in time, with %.1f worker hours.\n",
+		workers(ruled.most_workers).text, seconds(ruled.p95_ms), 100.0 * (double)ruled.in_time / (double)ruled.jobs,
+		(double)ruled.worker_ms / 3600000);
+}
+
+static int score(bool check, struct error *error) {
+	struct replay_config config = {0};
+	struct replay_trace trace = {0};
+	struct replay_ledger ledger;
+	if (get_config(&config, error) != 0) return -1;
+	if (check) return 0;
+	int result = replay_ledger_read(&db, hours, config.limits.deadline_ms, &trace, &ledger, error);
+	if (result == 0) {
+		config.slots = ledger.slots;
+		if (config.limits.max < ledger.workers) config.limits.max = ledger.workers;
+		say_score(&trace, &config, &ledger);
+	}
+	replay_trace_clear(&trace);
+	return result;
+}
+
+// ---- verbs
+
+static int finish(int result, const struct error *error) {
+	if (result) fprintf(stderr, "%s: %s\n", program_invocation_short_name, error_text(error));
+	option_clear(replay_options, COUNT_OF(replay_options));
+	if (result) return lifecycle_exit_code(error->kind);
+	return fflush(stdout) ? EXIT_FAILED : EXIT_FINE;
+}
+
+static int run_replay(int argc, char **argv) {
+	TITLE("replay");
+	bool check = lifecycle_start("replay",
+		"Plays a period of jobs against the observer's rule, KEDA's Kafka lag with the HPA, and fixed numbers of workers.",
+		replay_options, COUNT_OF(replay_options), argc, argv);
+	AUTO_ERROR struct error error = {0};
+	return finish(replay(check, &error), &error);
+}
+
+static int run_score(int argc, char **argv) {
+	TITLE("score");
+	bool check = lifecycle_start("score",
+		"Says what other numbers of workers would have done to the waits of the last hours, from the ledger.",
+		score_options, COUNT_OF(score_options), argc, argv);
+	AUTO_ERROR struct error error = {0};
+	return finish(score(check, &error), &error);
+}
+
+int cli_observer(int argc, char **argv) {
+	const char *verb = argc > 1 ? argv[1] : "";
+	if (!strcmp(verb, "replay")) return run_replay(argc - 1, argv + 1);
+	if (!strcmp(verb, "score")) return run_score(argc - 1, argv + 1);
+	bool help = !strcmp(verb, "--help") || !strcmp(verb, "-h");
+	fputs("Usage: trabajos observer replay|score [--option=value …]\n\n"
+	      "  replay     play a period of jobs against the rule, KEDA and fixed numbers of workers\n"
+	      "  score      how right the number of workers of the last day was\n",
+		help ? stdout : stderr);
+	return help ? EXIT_FINE : EXIT_USAGE_ERROR;
+}

@@ -1,0 +1,22 @@
+// The runs that the ledger remembers, as a trace to play again and as the waits that there were.
+#pragma once
+
+#include "lib/db.h"
+#include "observer/replay.h"
+
+#define REPLAY_LEDGER_MOST 1000000
+
+struct replay_ledger {
+	size_t runs, in_time; // claimed within deadline_ms
+	int64_t p50_ms, p95_ms;
+	int64_t workers;                 // most that ran something within the same 5 minutes
+	int64_t slots;                   // of the worker last seen; 1 where there was never one
+	int64_t decisions;               // of the observer in that time
+	int64_t least, most;             // workers that these wanted
+	int64_t there_least, there_most; // and those that were there
+};
+
+// What ended in the last `hours`. Each attempt is a job of its own that arrived when it might be claimed. ERROR_INPUT: there was
+// nothing, or more than REPLAY_LEDGER_MOST; ERROR_UNAVAILABLE: the database.
+int replay_ledger_read(const struct db_config *config, int64_t hours, int64_t deadline_ms, struct replay_trace *trace,
+	struct replay_ledger *ledger, struct error *error) MUST_USE;
