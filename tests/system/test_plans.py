@@ -4,6 +4,9 @@ import pytest
 
 @pytest.mark.parametrize("files, words", [
     ({"go.mod": "module x\n", "x.go": "package main\n"}, "this seems to be a Go module (go.mod)"),
+    ({"Cargo.toml": "[package]\n", "src/main.rs": "fn main() {}\n"}, '"run: cargo run --release"; where jobs have no network'),
+    ({"CMakeLists.txt": "project(x)\n"}, "cmake -B build"),
+    ({"requirements.txt": "x==1\n", "app.py": "print()\n"}, "name the program main.py, or add a trabajo.yaml"),
     ({"Dockerfile": "FROM scratch\n"}, "no images are built here (Dockerfile)"),
     ({"trabajo.yaml": "run: true\n\ntimeout: soon\n"}, "trabajo.yaml: line 3: timeout must be"),
     ({"package.json": '{"scripts":\n{"main" "x"}}', "main.py": "print()"}, "package.json: line 2: "),
