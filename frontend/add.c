@@ -56,13 +56,24 @@ static int run_after_read(struct http_request *request, json_t *spec) {
 	return member_add(request, "run_after", "run_after", json_string(text), spec);
 }
 
+static int reuse_read(struct http_request *request, json_t *spec) {
+	const char *text;
+	int status = param_read(request, "reuse", &text);
+	if (status <= 0) return status;
+	bool yes = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+	if (yes || strcmp(text, "false") == 0 || strcmp(text, "0") == 0)
+		return member_add(request, "reuse", "reuse", json_boolean(yes), spec);
+	answer_problem(request, 400, 0, "The parameter reuse is neither true nor false.");
+	return -1;
+}
+
 // The members keep the names of POST /api/v1/trabajos, so that the same job has the same fingerprint however it came.
 static int spec_read(struct http_request *request, struct trabajo_spec *spec) {
 	AUTO_JSON json_t *json = json_object();
 	struct error error AUTO_ERROR = {0};
 	if (ref_read(request, json) || number_read(request, "priority", "priority", json) ||
 		number_read(request, "timeout", "timeout_s", json) || number_read(request, "retries", "retries", json) ||
-		run_after_read(request, json))
+		run_after_read(request, json) || reuse_read(request, json))
 		return -1;
 	if (!trabajo_spec_read(json_object_size(json) ? json : NULL, spec, &error)) return 0;
 	answer_problem(request, 400, 0, "The parameters were not accepted: %s.", error_text(&error));

@@ -43,6 +43,10 @@ void detail_network(struct detail *detail, bool egress) {
 		json_object_set_new(isolation, "network", json_string(egress ? "egress" : "none"));
 }
 
+void detail_reused(struct detail *detail, const char *earlier) {
+	json_object_set_new(detail->json, "reused_from", json_string(earlier));
+}
+
 void detail_report(struct detail *detail, const struct sandbox_report *report) {
 	detail->workspace_us = report->workspace_us;
 	detail->start_us = report->start_us;

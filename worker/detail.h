@@ -18,5 +18,6 @@ void detail_clear(struct detail *detail);
 void detail_fetched(struct detail *detail, const struct fetch_result *fetched, int64_t fetch_us);
 void detail_limits(struct detail *detail, const struct sandbox_limits *limits, int64_t timeout_ms);
 void detail_network(struct detail *detail, bool egress);
+void detail_reused(struct detail *detail, const char *earlier); // whose result it is
 void detail_report(struct detail *detail, const struct sandbox_report *report);
 char *detail_write(const struct detail *detail) MUST_USE; // JSON text, owned by the caller

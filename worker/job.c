@@ -4,13 +4,15 @@
 #include "lib/lifecycle.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "lib/metrics.h"
 #include "lib/trabajo.h"
 #include "worker/detail.h"
 #include "worker/egress.h"
 #include "worker/environment.h"
 #include "worker/finish.h"
+#include "worker/job_count.h"
+#include "worker/job_limits.h"
 #include "worker/output.h"
+#include "worker/reuse.h"
 #include "worker/statements.h"
 
 #include <string.h>
@@ -19,6 +21,7 @@
 #define FLUSH_MS             150
 #define OUTPUT_FLOOD         64 // times JOB_OUTPUT_KB: a job that prints more is ended
 #define STATEMENT_TIMEOUT_MS 15000
+#define REUSE_WAIT_MS        2000
 #define AGAIN_FIRST_MS       200
 #define AGAIN_MOST_MS        10000
 #define REFUSALS_MOST        3 // then the result is written without output and detail
@@ -53,22 +56,6 @@ struct job {
 	int64_t begun_us;
 	char **environment;
 };
-
-static struct metric finished_ok = {.name = "trabajos_attempts_total",
-	.labels = "blame=\"none\"",
-	.help = "attempts that ended, by whose fault it was",
-	.type = METRIC_COUNTER};
-static struct metric finished_user = {
-	.name = "trabajos_attempts_total", .labels = "blame=\"user\"", .help = "", .type = METRIC_COUNTER};
-static struct metric finished_limit = {
-	.name = "trabajos_attempts_total", .labels = "blame=\"limit\"", .help = "", .type = METRIC_COUNTER};
-static struct metric finished_platform = {
-	.name = "trabajos_attempts_total", .labels = "blame=\"platform\"", .help = "", .type = METRIC_COUNTER};
-static struct metric taken_over = {.name = "trabajos_attempts_fenced_total",
-	.help = "attempts that another worker had taken over; nothing was written",
-	.type = METRIC_COUNTER};
-static struct metric execution = {
-	.name = "trabajos_execution_seconds", .help = "fetch and run of an attempt", .type = METRIC_HISTOGRAM, .scale = 1000};
 
 static void finish(struct job *job);
 
@@ -105,22 +92,29 @@ static void job_free(struct job *job) {
 static void flush(struct job *job);
 
 // An answer may come after the job has ended: the key finds out whether it is still the same one.
-struct flush {
+struct query {
 	struct worker *worker;
 	int slot;
 	char key[37];
 	int64_t attempt;
 };
 
-static struct job *flush_job(const struct flush *flush) {
-	struct job *job = flush->worker->slots[flush->slot];
-	return job && job->attempt == flush->attempt && memcmp(job->key, flush->key, sizeof(job->key)) == 0 ? job : NULL;
+static struct job *query_job(const struct query *query) {
+	struct job *job = query->worker->slots[query->slot];
+	return job && job->attempt == query->attempt && memcmp(job->key, query->key, sizeof(job->key)) == 0 ? job : NULL;
+}
+
+static struct query *query_new(const struct job *job) {
+	struct query *query = mem_zalloc(sizeof(*query));
+	*query = (struct query){.worker = job->worker, .slot = job->slot, .attempt = job->attempt};
+	memcpy(query->key, job->key, sizeof(query->key));
+	return query;
 }
 
 static void flushed(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
-	AUTO_FREE struct flush *sent = arg;
+	AUTO_FREE struct query *sent = arg;
 	(void)result;
-	struct job *job = flush_job(sent);
+	struct job *job = query_job(sent);
 	if (!job) return;
 	job->flushing = false;
 	job->flush_failures = status == DB_OK ? 0 : job->flush_failures + 1;
@@ -134,9 +128,7 @@ static void flushed(enum db_status status, const struct db_result *result, const
 
 static void flush(struct job *job) {
 	if (job->flushing || !output_waiting(job->output) || job->state != JOB_RUNNING) return;
-	struct flush *sent = mem_zalloc(sizeof(*sent));
-	*sent = (struct flush){.worker = job->worker, .slot = job->slot, .attempt = job->attempt};
-	memcpy(sent->key, job->key, sizeof(sent->key));
+	struct query *sent = query_new(job);
 	struct db_params *params = db_params_new();
 	db_text(params, job->key);
 	db_int(params, job->attempt);
@@ -158,23 +150,6 @@ static void printed(int stream, const char *data, size_t length, void *arg) {
 }
 
 // ---- the end
-
-static void count(const struct outcome *outcome) {
-	switch (outcome->blame) {
-	case BLAME_NONE:
-		metric_add(&finished_ok, 1);
-		break;
-	case BLAME_USER:
-		metric_add(&finished_user, 1);
-		break;
-	case BLAME_LIMIT:
-		metric_add(&finished_limit, 1);
-		break;
-	case BLAME_PLATFORM:
-		metric_add(&finished_platform, 1);
-		break;
-	}
-}
 
 static void publish_result(struct job *job) {
 	struct resultado resultado = {
@@ -207,8 +182,7 @@ static void try_again(struct job *job, enum db_status status, const struct error
 }
 
 static void written(struct job *job) {
-	count(&job->outcome);
-	metric_observe_ms(&execution, job->detail.execution_us / 1000);
+	job_count_ended(&job->outcome, job->detail.execution_us / 1000);
 	if (!job->retry.again) publish_result(job);
 	log_info(log_m(job->retry.again ? "queued again" : "finished"), log_s("key", job->key), log_i("attempt", job->attempt),
 		log_s("outcome", outcome_code_name(job->outcome.code)), log_i("execution_ms", job->detail.execution_us / 1000));
@@ -221,7 +195,7 @@ static void not_ours(struct job *job) {
 			log_i("attempt", job->attempt));
 		return;
 	}
-	metric_add(&taken_over, 1);
+	job_count_fenced();
 	log_warn(log_m("attempt was not ours any more, nothing written"), log_s("key", job->key),
 		log_i("attempt", job->attempt));
 }
@@ -285,7 +259,7 @@ static void end(struct job *job) {
 	job->detail.output_bytes = output_bytes(job->output);
 	job->detail.output_kept = output_kept(job->output);
 	if (job->stop == JOB_STOP_LOST || job->stop == JOB_STOP_GIVE_BACK) {
-		if (job->stop == JOB_STOP_LOST) metric_add(&taken_over, 1);
+		if (job->stop == JOB_STOP_LOST) job_count_fenced();
 		job_free(job);
 		return;
 	}
@@ -323,22 +297,6 @@ static void grace_passed(void *arg) {
 	if (job->run) sandbox_kill(job->run);
 }
 
-static int64_t least(int64_t asked, int64_t most) {
-	return asked > 0 && asked < most ? asked : most;
-}
-
-static void set_limits(struct job *job) {
-	const struct worker_config *config = &job->worker->config;
-	const struct plan *plan = &job->fetched.plan;
-	int64_t timeout_s = job->timeout_s > 0 ? job->timeout_s : plan->timeout_s;
-	job->timeout_ms = least(timeout_s, config->job_timeout_s) * 1000;
-	job->limits = (struct sandbox_limits){.memory_bytes = least(plan->memory_mb, config->job_memory_mb) << 20,
-		.processes = config->job_processes,
-		.disk_bytes = config->job_disk_mb << 20,
-		.file_bytes = config->job_disk_mb << 20,
-		.open_files = 1024};
-}
-
 static bool has_egress(const struct job *job) {
 	const struct worker_config *config = &job->worker->config;
 	return config->network == WORKER_NETWORK_EGRESS &&
@@ -347,7 +305,7 @@ static bool has_egress(const struct job *job) {
 
 static void run(struct job *job) {
 	struct worker *worker = job->worker;
-	set_limits(job);
+	job_limits(&worker->config, &job->fetched.plan, job->timeout_s, &job->limits, &job->timeout_ms);
 	job->environment = environment_new(job->key, job->attempt, job->fetched.commit, job->fetched.plan.env, job->spec);
 	AUTO_FREE char *tree = mem_format("%s/%s", worker->config.dir, job->fetched.tree);
 	struct sandbox_job boxed = {.slot = job->slot,
@@ -373,6 +331,46 @@ static void run(struct job *job) {
 	loop_timer_set(job->deadline, job->timeout_ms);
 }
 
+// ---- an earlier result
+
+static void take_result(struct job *job, const char *earlier) {
+	detail_fetched(&job->detail, &job->fetched, loop_now_us() - job->begun_us);
+	detail_reused(&job->detail, earlier);
+	outcome_set(&job->outcome, OUTCOME_OK, BLAME_NONE,
+		"not run: %s has finished the same commit with the same plan and environment, its result is taken", earlier);
+	job->outcome.exit_code = 0;
+	job_count_reused();
+	end(job);
+}
+
+// Without the ledger's answer it is run: that is always right.
+static void looked_for_result(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
+	AUTO_FREE struct query *sent = arg;
+	(void)error;
+	struct job *job = query_job(sent);
+	if (!job || job->state != JOB_FETCHING) return;
+	const char *earlier = status == DB_OK && db_rows(result) == 1 ? db_get(result, 0, 0) : NULL;
+	if (earlier)
+		take_result(job, earlier);
+	else
+		run(job);
+}
+
+static void look_for_result(struct job *job) {
+	const struct reuse_facts facts = {.mirror = job->fetched.mirror,
+		.commit = job->fetched.commit,
+		.plan = &job->fetched.plan,
+		.env = json_object_get(job->spec, "env"),
+		.egress = has_egress(job)};
+	char print[65];
+	reuse_print(&facts, print);
+	struct db_params *params = db_params_new();
+	db_text(params, job->key);
+	db_text(params, job->owner);
+	db_text(params, print);
+	db_run(job->worker->chores, &worker_reuse, params, REUSE_WAIT_MS, REUSE_WAIT_MS, looked_for_result, query_new(job));
+}
+
 // ---- fetching
 
 static void no_plan(struct job *job) {
@@ -393,7 +391,10 @@ static void fetch_over(struct fetch_result *result, const struct outcome *outcom
 	}
 	job->fetched = *result;
 	if (job->fetched.plan.kind) {
-		run(job);
+		if (reuse_wanted(job->spec))
+			look_for_result(job);
+		else
+			run(job);
 		return;
 	}
 	detail_fetched(&job->detail, &job->fetched, loop_now_us() - job->begun_us);
@@ -484,9 +485,4 @@ void job_start(struct worker *worker, const struct db_result *claimed, size_t ro
 		return;
 	}
 	fetch(job);
-}
-
-void job_metrics_register(void) {
-	struct metric *metrics[] = {&finished_ok, &finished_user, &finished_limit, &finished_platform, &taken_over, &execution};
-	for (size_t i = 0; i < COUNT_OF(metrics); i++) metrics_register(metrics[i]);
 }

@@ -24,4 +24,3 @@ const char *job_key(const struct job *job);
 int64_t job_attempt(const struct job *job);
 // First reason counts, but LOST and GIVE_BACK override. Idempotent.
 void job_stop(struct job *job, enum job_stop why);
-void job_metrics_register(void);

@@ -12,6 +12,7 @@
 #include "worker/finish.h"
 #include "worker/ingest.h"
 #include "worker/job.h"
+#include "worker/job_count.h"
 #include "worker/lease.h"
 #include "worker/options.h"
 #include "worker/worker.h"
@@ -344,7 +345,7 @@ static void start(struct run *run) {
 	metrics_register(&slots_total);
 	metrics_register(&slots_busy);
 	metrics_register(&isolation);
-	job_metrics_register();
+	job_count_register();
 	metric_set(&slots_total, worker->config.slots);
 	uuid_v7(worker->id);
 	worker->slots = mem_zalloc_array((size_t)worker->config.slots, sizeof(struct job *));

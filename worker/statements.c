@@ -55,6 +55,8 @@ const struct db_statement worker_output = {"worker_output",
 	" WHERE t.key = $1::uuid AND t.attempt = $2::int AND t.status = 'Running'"
 	" ON CONFLICT DO NOTHING"};
 
+const struct db_statement worker_reuse = {"worker_reuse", "SELECT reuse_find($1::uuid, $2, $3)"};
+
 const struct db_statement worker_register = {"worker_register",
 	"INSERT INTO workers (worker, host, pid, version, slots, isolation) VALUES ($1, $2, $3::int, $4, $5::int, $6)"
 	" ON CONFLICT (worker) DO UPDATE SET seen_at = now(), slots = excluded.slots, isolation = excluded.isolation"};

@@ -22,6 +22,9 @@ extern const struct db_statement worker_give_back;
 // $1 key, $2 attempt, $3 … $6 output (seq, stream, at_ms, data).
 extern const struct db_statement worker_output;
 
+// $1 key, $2 owner, $3 print of a job that may have an earlier result: (its key), NULL where there is none.
+extern const struct db_statement worker_reuse;
+
 // $1 worker, $2 host, $3 pid, $4 version, $5 slots, $6 isolation.
 extern const struct db_statement worker_register;
 // $1 worker.

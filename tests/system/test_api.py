@@ -107,7 +107,7 @@ def make_dead(stack, user, url, code, blame):
 def test_a_job_with_all_that_it_may_ask_for_runs_and_is_told_whole(stack, user, worker, script):
     repository = script("echo $SECRET; exit 3")
     asked = {"ref": "main", "priority": 5, "timeout_s": 60, "retries": 0, "run_after": 0, "concurrency_key": "deploy", "concurrency_limit": 2,
-             "concurrency_policy": "queue", "labels": {"team": "a", "ñ": "ü"}}
+             "concurrency_policy": "queue", "labels": {"team": "a", "ñ": "ü"}, "reuse": False}
     answer = post(user, repository.url, env={"SECRET": "hunter2"}, **asked)
     assert answer.status_code == 202 and answer.headers["Content-Type"] == "application/json"
     told = answer.json()
@@ -127,6 +127,24 @@ def test_a_job_with_all_that_it_may_ask_for_runs_and_is_told_whole(stack, user, 
     assert attempt["attempt"] == 1 and attempt["worker"] and attempt["outcome"] == whole["outcome"]
     assert attempt["commit"] == repository.commit and attempt["started_at"] <= attempt["finished_at"]
     assert attempt["times_us"]["run"] > 0 and attempt["peak_memory_bytes"] == whole["peak_memory_bytes"]
+
+
+def test_an_earlier_result_is_taken_by_who_asks_for_it(users, script, worker):
+    user, repository = users["user"], script("echo ran $WHO")
+    first = submit(user, repository.url, reuse=True, env={"WHO": "me"})
+    assert user.await_end(first) == "Finished" and user.log(first) == "ran me\n"
+    second = user.await_end(user.add(repository.url, reuse="true"))  # another environment
+    assert second == "Finished"
+    third = submit(user, repository.url, reuse=True, env={"WHO": "me"})
+    assert user.await_end(third) == "Finished"
+    whole = call(user, "GET", f"{JOBS}/{third}").json()
+    assert whole["reuse"] is True and whole["reused_from"] == first and whole["commit"] == repository.commit
+    assert whole["outcome"]["code"] == "ok" and whole["outcome"]["exit_code"] == 0 and first in whole["outcome"]["message"]
+    assert user.log(third) == "" and whole["attempts"][0]["reused_from"] == first
+    for asker, asked in ((user, {"env": {"WHO": "me"}}), (users["user2"], {"reuse": True, "env": {"WHO": "me"}})):
+        key = submit(asker, repository.url, **asked)
+        assert asker.await_end(key) == "Finished" and asker.log(key) == "ran me\n"
+        assert call(asker, "GET", f"{JOBS}/{key}").json()["reused_from"] is None
 
 
 def test_an_administrators_job_is_marked_so(stack, users, script):
@@ -157,7 +175,7 @@ def test_equal_jobs_with_an_idempotency_key_are_one_however_they_came(users, scr
     ({"run_after": "soon"}, "run_after"), ({"run_after": -1}, "run_after"), ({"concurrency_key": ""}, "concurrency_key"),
     ({"concurrency_limit": 0}, "concurrency_limit"), ({"concurrency_policy": "never"}, "concurrency_policy"), ({"labels": []}, "labels"),
     ({"labels": {"a": 1}}, "labels"), ({"env": {"PATH": "/"}}, "env"), ({"env": {"A": 1}}, "env"), ({"key": "mine"}, "unknown member key"),
-    ({"usuario": "admin"}, "unknown member usuario"),
+    ({"usuario": "admin"}, "unknown member usuario"), ({"reuse": 1}, "reuse"),
 ])
 def test_a_bad_member_is_named(user, script, members, word):
     url = {} if "url" in members or not members else {"url": script("true").url}

@@ -1,0 +1,11 @@
+// What is counted of attempts, for /metrics.
+#pragma once
+
+#include "lib/resultado.h"
+
+#include <stdint.h>
+
+void job_count_register(void);
+void job_count_ended(const struct outcome *outcome, int64_t execution_ms);
+void job_count_fenced(void); // another worker had taken it over
+void job_count_reused(void); // an earlier result was taken
