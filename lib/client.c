@@ -109,6 +109,7 @@ static void set_up(struct exchange *exchange, const struct client_request *reque
 	SET(CURLOPT_WRITEFUNCTION, take_body);
 	SET(CURLOPT_WRITEDATA, exchange);
 	SET(CURLOPT_PRIVATE, exchange);
+	if (request->ca_file) SET(CURLOPT_CAINFO, request->ca_file);
 	if (request->unix_socket) SET(CURLOPT_UNIX_SOCKET_PATH, request->unix_socket);
 	if (request->body) {
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(request->body));
@@ -209,6 +210,23 @@ static void start(struct client *client) {
 	curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, want_timer);
 	curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
 	curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, 4L);
+}
+
+char *client_escape(const char *text) {
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+	static const char digits[] = "0123456789ABCDEF";
+	char *escaped = mem_zalloc(3 * strlen(text) + 1), *end = escaped;
+	for (; *text; text++) {
+		unsigned char byte = (unsigned char)*text;
+		if (strchr(plain, byte)) {
+			*end++ = *text;
+		} else {
+			*end++ = '%';
+			*end++ = digits[byte >> 4];
+			*end++ = digits[byte & 15];
+		}
+	}
+	return escaped;
 }
 
 struct client *client_new(struct loop *loop) {

@@ -16,6 +16,7 @@ struct client_request {
 	const char *url;            // http or https
 	const char *const *headers; // "Name: value", NULL-terminated; NULL: none
 	const char *unix_socket;    // NULL: TCP
+	const char *ca_file;        // PEM of whom https trusts; NULL: the system's
 	const char *method;         // NULL: GET
 	const char *body;           // NULL: none
 	size_t most_bytes;          // larger answers fail (ERROR_LIMIT)
@@ -23,5 +24,6 @@ struct client_request {
 };
 // status 0: no answer (error says why); body is NUL-terminated. No redirects are followed, no proxy is used.
 typedef void client_done(int status, const char *body, size_t length, const struct error *error, void *arg);
+char *client_escape(const char *text) MUST_USE; // percent-encoded, for a part of a URL; owned by the caller
 void client_send(struct client *client, const struct client_request *request, client_done *done,
 	void *arg); // copies; done comes from the loop, never from inside

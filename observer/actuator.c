@@ -21,7 +21,7 @@ struct actuator {
 
 const char *const actuator_states[] = {"asked", "reached", "failed"};
 static const char advise[] = "advise";
-static const struct fleet_driver *const drivers[] = {&fleet_local};
+static const struct fleet_driver *const drivers[] = {&fleet_local, &fleet_compose, &fleet_kubernetes};
 
 #define OBSERVED(state)                                                                                                        \
 	{                                                                                                                      \
@@ -78,6 +78,10 @@ const char *actuator_name(const struct actuator *actuator) {
 void actuator_ask(struct actuator *actuator, const struct rule_decision *decision) {
 	follow(actuator, decision);
 	if (actuator->fleet) fleet_want(actuator->fleet, decision->wanted);
+}
+
+bool actuator_acts(const struct actuator *actuator) {
+	return actuator->fleet != NULL;
 }
 
 int64_t actuator_starting(const struct actuator *actuator) {

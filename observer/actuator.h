@@ -43,5 +43,6 @@ int actuator_check(const char *name, struct error *error) MUST_USE;
 int actuator_open(const struct actuator_config *config, struct actuator **actuator, struct error *error) MUST_USE;
 const char *actuator_name(const struct actuator *actuator);
 void actuator_ask(struct actuator *actuator, const struct rule_decision *decision); // of the leading observer only
+bool actuator_acts(const struct actuator *actuator);                                // advise does not
 int64_t actuator_starting(const struct actuator *actuator);                         // 0 where it does not know
 void actuator_close(struct actuator *actuator);                                     // NULL is fine

@@ -277,7 +277,10 @@ static void local_change(
 
 static void local_close(void *self) {
 	struct local *local = self;
-	while (!LIST_EMPTY(&local->processes)) forget(LIST_FIRST(&local->processes));
+	for (struct process *process = LIST_FIRST(&local->processes), *next; process; process = next) {
+		next = LIST_NEXT(process, entry);
+		forget(process);
+	}
 	free(local->dir);
 	free(local->program);
 	free(local->failure);

@@ -150,7 +150,7 @@ static void workers_read(enum db_status status, const struct db_result *result, 
 		.wanted = fleet->wanted};
 	fleet_plan_make(&view, &fleet->plan);
 	fleet->starting = fleet->plan.starting;
-	fleet->ending = mem_zalloc_array(fleet->plan.retire_count + 1, sizeof(*fleet->ending));
+	fleet->ending = mem_zalloc_array(fleet->plan.retire_count + 1, sizeof(struct fleet_unit *));
 	fleet->next = fleet->marked = fleet->ending_count = 0;
 	step(fleet);
 }

@@ -12,8 +12,10 @@
 #include "lib/metrics.h"
 #include "lib/prepare.h"
 #include "lib/publish.h"
+#include "lib/weights.h"
 #include "lib/working_set.h"
 #include "observer/actuator.h"
+#include "observer/forecaster.h"
 #include "observer/history.h"
 #include "observer/lag.h"
 #include "observer/lead.h"
@@ -35,6 +37,8 @@ static char *listen_address, *metrics_address, *actuator_choice;
 static struct rule_options scale;
 static struct fleet_options fleet;
 static struct housekeeping_config house;
+static int64_t user_running;
+static char *user_weights, *weights_json;
 
 static const struct option options[] = {
 	OPTIONS_KAFKA(kafka),
@@ -52,6 +56,17 @@ static const struct option options[] = {
 		.fallback = "advise",
 		.help = "who carries the number out: advise (it is only said), local, compose, kubernetes"},
 	OPTIONS_FLEET(fleet),
+	{.name = "USER_RUNNING",
+		.type = OPTION_INT,
+		.value = &user_running,
+		.fallback = "0",
+		.max = 1 << 20,
+		.help = "most running jobs of a user, as the workers have it: more of a user's jobs need no more workers"},
+	{.name = "USER_WEIGHTS",
+		.type = OPTION_STRING,
+		.value = &user_weights,
+		.fallback = "",
+		.help = "shares of users, as the workers have them: for the places in line"},
 	OPTIONS_HOUSEKEEPING(house),
 	OPTIONS_LOG,
 };
@@ -72,6 +87,7 @@ struct observer {
 	struct history *history;
 	struct actuator *actuator;
 	struct startup startup;
+	struct forecaster *forecaster;
 	struct http_server *metrics;
 	struct serve *serve;
 
@@ -102,6 +118,7 @@ static void give_up(struct observer *observer, const struct error *error) {
 static void led(bool leads, void *arg) {
 	struct observer *observer = arg;
 	observer->shown.leads = leads;
+	if (prepare_schema_done(observer->prepare, NULL)) forecaster_lead(observer->forecaster, leads);
 }
 
 static void observed(enum actuator_state state, int64_t wanted_workers, int64_t actual_workers, const char *detail, void *arg) {
@@ -125,9 +142,11 @@ static void decide(struct sample *sample, void *arg) {
 	startup_actual(&observer->startup, sample->at_ms, sample_claiming(sample));
 	sample->start_ms = startup_ms(&observer->startup);
 	sample->starting = actuator_starting(observer->actuator);
+	sample->held = forecaster_held(observer->forecaster);
 	rule_decision_clear(&shown->decision);
 	rule_decide(&observer->limits, sample, &observer->rule, &shown->decision);
 	startup_wanted(&observer->startup, sample->at_ms, shown->decision.wanted);
+	forecaster_see(observer->forecaster, sample, &shown->decision, actuator_acts(observer->actuator));
 	shown->sample = *sample;
 	shown->any = true;
 	metric_set(&wanted, shown->decision.wanted);
@@ -156,6 +175,7 @@ static void start_housekeeping(struct observer *observer) {
 static void schema_done(void *arg) {
 	struct observer *observer = arg;
 	sampler_start(observer->sampler);
+	forecaster_lead(observer->forecaster, lead_held(observer->lead));
 	start_housekeeping(observer);
 }
 
@@ -209,6 +229,7 @@ static const char *actuator_named(const struct observer *observer) {
 static int check_options(struct observer *observer, struct error *error) {
 	if (housekeeping_retention_check(house.retention_days, &kafka, error) != 0) return -1;
 	if (rule_limits_of(&scale, &observer->limits, error) != 0) return -1;
+	if (weights_read(user_weights, &weights_json, error) != 0) return -1;
 	return actuator_check(actuator_choice, error);
 }
 
@@ -234,6 +255,10 @@ static int open_all(struct observer *observer, struct error *error) {
 	observer->signals[0] = loop_signal_add(observer->loop, SIGTERM, stop, observer);
 	observer->signals[1] = loop_signal_add(observer->loop, SIGINT, stop, observer);
 	if (open_actuator(observer, error) != 0) return -1;
+	const struct forecaster_config foretold = {
+		.lease_ms = house.lease_s * 1000, .user_running = user_running, .weights = weights_json};
+	observer->forecaster = forecaster_open(observer->loop, &db, &foretold);
+	observer->shown.forecaster = observer->forecaster;
 	observer->sampler = sampler_open(observer->loop, &db, house.lease_s * 1000, decide, observer);
 	const struct prepare_config config = {.db = &db,
 		.kafka = &kafka,
@@ -270,6 +295,7 @@ static void close_all(struct observer *observer) {
 	serve_close(observer->serve);
 	if (observer->metrics) http_server_close(observer->metrics);
 	sampler_close(observer->sampler);
+	forecaster_close(observer->forecaster);
 	lead_close(observer->lead);
 	end_housekeeping(observer);
 	if (end_threads(observer) != 0) {
@@ -281,6 +307,7 @@ static void close_all(struct observer *observer) {
 	rule_decision_clear(&observer->shown.decision);
 	for (size_t i = 0; i < COUNT_OF(observer->signals); i++) loop_signal_remove(observer->signals[i]);
 	loop_free(observer->loop);
+	free(weights_json);
 	option_clear(options, COUNT_OF(options));
 }
 

@@ -27,6 +27,7 @@ static json_t *queue_json(const struct sample *sample) {
 		set_int(one, "oldest_ms", sample->oldest_by_ms[class]);
 		json_object_set_new(priorities, classes[class], one);
 	}
+	set_int(queue, "held", sample->held);
 	json_object_set_new(queue, "priorities", priorities);
 	json_object_set_new(
 		queue, "in_kafka", sample->kafka_waits == LAG_UNKNOWN ? json_null() : json_boolean(sample->kafka_waits));
@@ -74,6 +75,7 @@ json_t *serve_figures(const struct serve_state *state) {
 	json_t *figures = json_object();
 	json_object_set_new(figures, "queue", queue_json(&state->sample));
 	json_object_set_new(figures, "runs", runs_json(&state->sample, &state->decision));
+	if (state->forecaster) json_object_set_new(figures, "plans", forecaster_plans(state->forecaster));
 	json_object_set_new(figures, "workers", workers_json(&state->sample));
 	json_object_set_new(figures, "limits", limits_json(state->limits));
 	return figures;
@@ -91,6 +93,7 @@ char *serve_body(const struct serve_state *state, int64_t stale_ms) {
 	json_object_set_new(body, "leads", json_boolean(state->leads));
 	AUTO_JSON json_t *figures = serve_figures(state);
 	json_object_update(body, figures);
+	if (state->forecaster) json_object_set_new(body, "forecast_score", forecaster_score(state->forecaster));
 	return json_write(body);
 }
 

@@ -4,6 +4,7 @@
 
 #include "lib/http.h"
 #include "lib/json.h"
+#include "observer/forecaster.h"
 #include "observer/rule.h"
 #include "observer/sample.h"
 
@@ -14,7 +15,8 @@ struct serve_state {
 	struct sample sample;
 	struct rule_decision decision;
 	const struct rule_limits *limits;
-	const struct sampler *sampler; // how fresh it is
+	const struct sampler *sampler;       // how fresh it is
+	const struct forecaster *forecaster; // NULL: no forecast
 	const char *actuator;
 	bool leads; // it acts; false: it stands by, another one does
 };

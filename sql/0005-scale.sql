@@ -102,7 +102,7 @@ CREATE INDEX predictions_open ON predictions (look_at) WHERE started_ms IS NULL;
 CREATE INDEX predictions_made ON predictions (made_at);
 
 -- How far observed starts were from the simulated median in the last day, by how long the wait was to be: quantiles of
--- (observed + 1 s) / (median + 1 s), the latest 300 of each class. The range that is told is corrected by it.
+-- (observed + 1 s) / (median + 1 s), the latest 150 of each class. The range that is told is corrected by it.
 CREATE TABLE prediction_errors (
     class integer PRIMARY KEY,
     scored bigint NOT NULL,
@@ -133,7 +133,8 @@ BEGIN
         WHERE p.key = s.key AND p.attempt = s.attempt AND s.started_at IS NULL AND coalesce(s.status, '') <> 'Queued'
     )
     UPDATE predictions p SET
-        started_ms = greatest(0, extract(epoch FROM s.started_at - p.made_at) * 1000)::bigint,
+        started_ms = CASE WHEN s.started_at IS NOT NULL
+            THEN greatest(0, extract(epoch FROM s.started_at - p.made_at) * 1000)::bigint END,
         look_at = now() + greatest(interval '1 second', (now() - p.made_at) / 8)
     FROM seen s WHERE p.key = s.key AND p.attempt = s.attempt AND (s.started_at IS NOT NULL OR s.status = 'Queued');
     DELETE FROM predictions WHERE ctid = ANY (ARRAY(
@@ -156,7 +157,7 @@ BEGIN
             row_number() OVER (PARTITION BY prediction_class(p.median_ms) ORDER BY p.made_at DESC) AS nth
         FROM (SELECT * FROM predictions q WHERE q.made_at > now() - interval '1 day' AND q.started_ms IS NOT NULL
             ORDER BY q.made_at DESC LIMIT 5000) p
-    ) r WHERE r.nth <= 300 GROUP BY r.class
+    ) r WHERE r.nth <= 150 GROUP BY r.class
     ON CONFLICT (class) DO UPDATE SET scored = excluded.scored, low = excluded.low, middle = excluded.middle, high = excluded.high;
 END $$;
 
@@ -239,7 +240,7 @@ BEGIN
     median_ms := middle;
     low_ms := least(forecast_ms(f.places, f.low_ms, ahead + 1), middle);
     high_ms := greatest(top, middle);
-    SELECT * INTO e FROM prediction_errors c WHERE c.class = prediction_class(forecast_range.median_ms) AND c.scored >= 30;
+    SELECT * INTO e FROM prediction_errors c WHERE c.class = prediction_class(forecast_range.median_ms) AND c.scored >= 12;
     IF FOUND THEN
         low_ms := (median_ms + 1000) * e.low - 1000;
         high_ms := (median_ms + 1000) * e.high - 1000;
@@ -323,6 +324,9 @@ BEGIN
     END IF;
     SELECT * INTO o FROM queue_outlook(t);
     workers_there := EXISTS (SELECT FROM workers w WHERE NOT w.draining AND w.seen_at > now() - interval '1 minute');
+    IF user_limit > 0 AND o.own_running >= user_limit THEN
+        SELECT r.low_ms, r.high_ms INTO o.low_ms, o.high_ms FROM concurrency_range(o.own, user_limit) r;
+    END IF;
     RETURN jsonb_build_object('reason', CASE
         WHEN NOT workers_there AND coalesce(f.starting, 0) > 0 THEN 'workers_starting'
         WHEN NOT workers_there THEN 'no_worker'

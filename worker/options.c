@@ -4,7 +4,6 @@
 #include "lib/lifecycle.h"
 #include "lib/mem.h"
 #include "worker/egress.h"
-#include "worker/weights.h"
 
 #include <limits.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 // USER_WEIGHTS as it is given, and as the claim gets it.
 #include "lib/json.h"
-#include "worker/weights.h"
+#include "lib/weights.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "worker/weights.h"
+#include "lib/weights.h"
 
 #include "lib/json.h"
 #include "lib/mem.h"
