@@ -1123,7 +1123,7 @@ $migration$)
 ALTER TABLE workers ADD retire_asked_at timestamptz;
 
 -- From the moment this says 0 running, nothing runs on the worker and nothing will: a claim (0002-states.sql) holds the same lock,
--- shared, from before it looks at `draining` until it has committed. only_idle: one that is busy is left alone. marked false: it was not, or is not ours.
+-- shared, from before it looks at `draining` until it has committed. only_idle: a busy one is left alone. marked false: not ours.
 CREATE FUNCTION workers_retire(who text, only_idle boolean, OUT running bigint, OUT marked boolean) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(who, 21));
@@ -1143,7 +1143,7 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- ---- decisions, and what became of them; both bounded
+-- ---- decisions, and what became of them: bounded
 
 CREATE TABLE scale_decisions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -1168,7 +1168,7 @@ CREATE TABLE scale_actions (
     detail text
 );
 
--- The newest `most` stay; called now and then.
+-- The newest `most` stay.
 CREATE FUNCTION scale_trim(most integer) RETURNS void LANGUAGE sql AS $$
     DELETE FROM scale_decisions WHERE id <= (SELECT max(d.id) FROM scale_decisions d) - most;
     DELETE FROM scale_actions WHERE id <= (SELECT max(a.id) FROM scale_actions a) - most;
@@ -1231,8 +1231,18 @@ CREATE FUNCTION prediction_class(median_ms bigint) RETURNS integer LANGUAGE sql 
     SELECT CASE WHEN median_ms < 2000 THEN 0 WHEN median_ms < 15000 THEN 1 WHEN median_ms < 120000 THEN 2 ELSE 3 END
 $$;
 
+-- The score of the last day, or of the last 5000. inside: of the range that was told.
+CREATE FUNCTION predictions_summary(OUT scored bigint, OUT inside bigint, OUT early bigint, OUT late bigint, OUT bias_ms bigint)
+LANGUAGE sql STABLE SET enable_seqscan = off AS $$
+    SELECT count(*), count(*) FILTER (WHERE p.started_ms BETWEEN p.low_ms AND p.high_ms),
+        count(*) FILTER (WHERE p.started_ms < p.low_ms), count(*) FILTER (WHERE p.started_ms > p.high_ms),
+        coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY p.started_ms - p.median_ms), 0)
+    FROM (SELECT * FROM predictions q WHERE q.made_at > now() - interval '1 day' AND q.started_ms IS NOT NULL
+        ORDER BY q.made_at DESC LIMIT 5000) p
+$$;
+
 -- Looks which of the foretold jobs have started, `most` at a time, each ever more seldom; forgets what is older than two days, and
--- says what the score of the last day is. Coverage: the share of the starts inside of the range that was told.
+-- says what the score is.
 CREATE FUNCTION predictions_score(
     most integer, OUT scored bigint, OUT inside bigint, OUT early bigint, OUT late bigint, OUT bias_ms bigint
 ) LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
@@ -1255,12 +1265,7 @@ BEGIN
     FROM seen s WHERE p.key = s.key AND p.attempt = s.attempt AND (s.started_at IS NOT NULL OR s.status = 'Queued');
     DELETE FROM predictions WHERE ctid = ANY (ARRAY(
         SELECT p.ctid FROM predictions p WHERE p.made_at < now() - interval '2 days' ORDER BY p.made_at LIMIT most));
-    SELECT count(*), count(*) FILTER (WHERE p.started_ms BETWEEN p.low_ms AND p.high_ms),
-        count(*) FILTER (WHERE p.started_ms < p.low_ms), count(*) FILTER (WHERE p.started_ms > p.high_ms),
-        coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY p.started_ms - p.median_ms), 0)
-    INTO scored, inside, early, late, bias_ms
-    FROM (SELECT * FROM predictions q WHERE q.made_at > now() - interval '1 day' AND q.started_ms IS NOT NULL
-        ORDER BY q.made_at DESC LIMIT 5000) p;
+    SELECT s.* INTO scored, inside, early, late, bias_ms FROM predictions_summary() s;
 END $$;
 
 CREATE FUNCTION predictions_learn() RETURNS void LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
@@ -1334,8 +1339,8 @@ BEGIN
     RETURN starts[i] + (greatest(place, 1) - places[i]) * (starts[i + 1] - starts[i])::float8 / (places[i + 1] - places[i]);
 END $$;
 
--- The range for the start of the job behind `ahead` others; NULL where no observer has foretold anything lately, or no worker is there
--- nor was asked for. In a day's use the range is corrected by what was foretold before and what came.
+-- The range for the start of the job behind `ahead` others, corrected by what came of earlier ones; NULL where no observer has foretold
+-- anything lately, or no worker is there nor was asked for.
 CREATE FUNCTION forecast_range(f scale_forecast, ahead bigint, overtaking_per_s float8, OUT low_ms bigint, OUT median_ms bigint,
     OUT high_ms bigint) LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -1370,7 +1375,7 @@ CREATE FUNCTION forecast_json(low_ms bigint, high_ms bigint) RETURNS jsonb LANGU
         ELSE 'null' END
 $$;
 
--- Where a job of the queue stands, and when it will start: for the answer, and to be kept.
+-- Where a job of the queue stands, and when it will start.
 CREATE FUNCTION queue_outlook(t trabajos, OUT own bigint, OUT own_running bigint, OUT standing bigint, OUT estimated boolean,
     OUT low_ms bigint, OUT median_ms bigint, OUT high_ms bigint)
 LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
@@ -1389,7 +1394,7 @@ BEGIN
     FROM forecast_range(f, standing - 1, others.overtaking_per_s) r;
 END $$;
 
--- Of a job that waits for its concurrency key: the waits of those before it, in rounds of as many as may run at once.
+-- Of a job that waits for a place among so many: rounds of those before it.
 CREATE FUNCTION concurrency_range(ahead bigint, places integer, OUT low_ms bigint, OUT high_ms bigint) LANGUAGE plpgsql STABLE AS $$
 DECLARE
     f scale_forecast;
@@ -1490,12 +1495,8 @@ CREATE FUNCTION api_scale(most integer) RETURNS jsonb LANGUAGE sql STABLE AS $$
         'forecast', (SELECT jsonb_build_object('at', api_moment(f.at), 'slots', f.slots, 'workers_starting', f.starting,
             'run_ms', f.run_ms, 'places', f.places, 'low_ms', f.low_ms, 'median_ms', f.median_ms, 'high_ms', f.high_ms)
             FROM scale_forecast f),
-        'score', (SELECT jsonb_build_object('scored', count(*), 'coverage',
-            round(avg((p.started_ms BETWEEN p.low_ms AND p.high_ms)::integer), 3), 'early',
-            count(*) FILTER (WHERE p.started_ms < p.low_ms), 'late', count(*) FILTER (WHERE p.started_ms > p.high_ms),
-            'bias_ms', percentile_disc(0.5) WITHIN GROUP (ORDER BY p.started_ms - p.median_ms))
-            FROM (SELECT * FROM predictions q WHERE q.made_at > now() - interval '1 day' AND q.started_ms IS NOT NULL
-                ORDER BY q.made_at DESC LIMIT 5000) p))
+        'score', (SELECT to_jsonb(p) || jsonb_build_object('coverage', round(p.inside::numeric / nullif(p.scored, 0), 3))
+            FROM predictions_summary() p))
 $$;
 $migration$)
 ,(6, 'reuse', $migration$-- Results that jobs of the same owner may have instead of a run of their own: only jobs submitted with `reuse` are looked for, and only

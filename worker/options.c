@@ -3,6 +3,7 @@
 #include "lib/http.h"
 #include "lib/lifecycle.h"
 #include "lib/mem.h"
+#include "lib/weights.h"
 #include "worker/egress.h"
 
 #include <limits.h>
