@@ -1284,10 +1284,10 @@ END $$;
 
 -- ---- why a job waits, where it stands, and when it will start
 
--- Jobs of the owner that go before this one: counted up to 10,000; beyond, the planner's estimate from its statistics.
+-- The owner's jobs that go before: counted up to 10,000; beyond, the planner's estimate (EXPLAIN: not in a stable function).
 CREATE FUNCTION queue_ahead(lane_rank smallint, whose text, at_place smallint, since timestamptz, k uuid,
     OUT jobs bigint, OUT estimated boolean)
-LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     most constant integer := 10000;
     plan jsonb;
