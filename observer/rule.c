@@ -9,7 +9,7 @@
 #define REMEMBERED_RUNS 10 // the last known run times count as so many runs, beside those that run now
 #define LEAST_IDLE_MS   10000
 #define BLOCKED_MS      10000
-#define PLANNED_PART    75 // % of the deadline: the rest is for what no forecast knows
+#define MARGIN_RUNS     2  // of the deadline, for what no forecast knows; 10 % to 25 % of it
 #define LATE_PART       25 // % of it, beside a start, in which what can not start in time any more is to start
 #define FLOOR_MISSES    0.01
 #define MOST_WORKERS    1000000000
@@ -195,6 +195,12 @@ static bool is_blocked(const struct plan *plan) {
 	return free_slots > 0 && 2 * free_slots >= sample->slots;
 }
 
+static int64_t margin_ms(const struct plan *plan) {
+	int64_t deadline_ms = plan->limits->deadline_ms;
+	double runs_ms = fmin(MARGIN_RUNS * plan->run_ms, (double)deadline_ms);
+	return least(deadline_ms / 4, most(deadline_ms / 10, (int64_t)runs_ms));
+}
+
 static int64_t for_deadline(const struct plan *plan) {
 	const struct rule_limits *limits = plan->limits;
 	int64_t workers = 0;
@@ -202,20 +208,25 @@ static int64_t for_deadline(const struct plan *plan) {
 	for (int i = 0; i < plan->sample->rank_count; i++) {
 		const struct sample_rank *rank = &plan->sample->ranks[i];
 		int64_t late_ms = plan->start_ms + limits->deadline_ms * LATE_PART / 100;
-		int64_t h_ms = most(limits->deadline_ms * PLANNED_PART / 100 - rank->age_ms, late_ms);
+		int64_t h_ms = most(limits->deadline_ms - margin_ms(plan) - rank->age_ms, late_ms);
 		struct due due = due_of(plan, rank->place, (double)h_ms);
 		workers = workers_for(plan, &due, workers);
 	}
 	return workers;
 }
 
-// Slots kept busy on average: arrivals a second times m. Of the last minute or of the last five, whichever are fewer, so that the
-// floor holds between bursts that follow each other, and goes soon after the last one.
-static double offered_load(const struct plan *plan) {
+// As in the last minute or the last five, whichever are fewer: what follows from it holds between bursts that follow each other,
+// and goes soon after the last one.
+static double arrivals_within(const struct plan *plan, int64_t ms) {
 	const struct sample *sample = plan->sample;
 	double rate = (double)sample->arrivals / (double)most(1, sample->arrivals_ms);
 	if (sample->lately_ms > 0) rate = fmin(rate, (double)sample->lately / (double)sample->lately_ms);
-	return rate * plan->run_ms;
+	return rate * (double)ms;
+}
+
+// Slots kept busy on average.
+static double offered_load(const struct plan *plan) {
+	return arrivals_within(plan, 1) * plan->run_ms;
 }
 
 // Halfin and Whitt: with a + b sqrt(a) slots a job waits at all with probability 1 / (1 + b Phi(b) / phi(b)), and longer than t
@@ -240,10 +251,13 @@ static int64_t for_arrivals(const struct plan *plan) {
 	return least((int64_t)workers, plan->actual + plan->starting);
 }
 
-// How many of those that are there may go: as many as nobody needed for as long as they are worth keeping, and only idle ones.
+// How many of those that are there may go, idle ones only: as many as nobody needed for as long as they are worth keeping; and
+// soon those that the arrivals of such a time would not need either.
 static int64_t may_go(const struct plan *plan) {
-	int64_t unused = always_free(plan->state, plan->sample->at_ms, plan->idle_ms) / plan->slots;
-	int64_t go = least(unused, plan->sample->idle);
+	int64_t at_ms = plan->sample->at_ms, soon_ms = plan->limits->idle_ms > 0 ? plan->idle_ms : LEAST_IDLE_MS;
+	double unlikely = (double)always_free(plan->state, at_ms, soon_ms) - ceil(arrivals_within(plan, plan->idle_ms));
+	int64_t unused = most(always_free(plan->state, at_ms, plan->idle_ms), (int64_t)unlikely);
+	int64_t go = least(most(0, unused) / plan->slots, plan->sample->idle);
 	return plan->limits->step_down > 0 ? least(go, plan->limits->step_down) : go;
 }
 

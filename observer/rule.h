@@ -7,8 +7,8 @@
 //
 // 1. deadline: the fewest workers W by which, for every measured place k of the queue, whose job is a old,
 //        sum of b(h) over busy slots + free slots * B(h) + starting slots * B(h - what is left of their D) + new slots * B(h - D) >= k
-//    where h = max(3/4 T - a, D + T/4): a quarter of the deadline is left for what no forecast knows, and what can not start in
-//    time any more is to start soon after the next worker is there, without asking for one worker a job.
+//    where h = max(T - margin - a, D + T/4). The margin, for what no forecast knows, are two mean runs, between a tenth and a quarter
+//    of T. What can not start in time any more is to start soon after the next worker is there, without asking for one a job.
 //    Jobs that wait while half of the slots stay free wait for something that no worker gives, and ask for none.
 // 2. floor: with a = arrivals a second * mean run (the offered load, of the last minute or the last five, whichever is less) and
 //    b the least for which e^(-b sqrt(a) T / m) / (1 + b Phi(b) / phi(b)) <= 1 % (Halfin and Whitt: who would miss T),
@@ -16,9 +16,9 @@
 //    whole workers are held between bursts. They are asked for as well where T < 2 D, since then the queue asks too late.
 // 3. at least the busy ones, and at least 1 where a record waits in Kafka that the ledger has not yet.
 // 4. hysteresis: of those that are there only as many go as nobody needed at any moment of the last I (the fewest slots that were
-//    free in that time), and only idle ones. I = SCALE_IDLE_S, or what starting one anew costs: D, and 10 s at least. There is no
-//    cool-down: what is needed is asked for at once, and the memory knows what was asked for and is not there yet. Asked for
-//    longer than 3 D ago, it is not counted on any more.
+//    free in that time), and only idle ones. I = SCALE_IDLE_S, or what starting one anew costs: D, and 10 s at least; and after
+//    10 s those beyond the jobs that would arrive in I. There is no cool-down: what is needed is asked for at once, and the memory
+//    knows what was asked for and is not there yet. Asked for longer than 3 D ago, it is not counted on any more.
 // 5. SCALE_STEP_UP bounds how many start at the same time, SCALE_STEP_DOWN how many go at once; then SCALE_MIN and SCALE_MAX.
 #pragma once
 

@@ -177,6 +177,20 @@ static void an_idle_worker_goes_when_it_was_idle_for_as_long_as_a_start_costs(vo
 	assert_int_equal(wanted_after(&patient, &sample, &memory, 6000), 0);
 }
 
+static void a_start_that_costs_more_keeps_idle_ones_longer_if_jobs_arrive(void **state) {
+	(void)state;
+	struct rule_state memory = {0};
+	struct rule_limits slow = limits;
+	slow.start_ms = 60000;
+	slow.deadline_ms = 600000;
+	struct sample sample = queue_of(0, 0, 1);
+	sample.arrivals = 10; // two in a minute
+	add_workers(&sample, 5, 0);
+	assert_int_equal(wanted_after(&slow, &sample, &memory, 15000), 2);
+	assert_int_equal(wanted_after(&slow, &sample, &memory, 40000), 2);
+	assert_int_equal(wanted_after(&slow, &sample, &memory, 15000), 0);
+}
+
 static void what_was_used_a_moment_ago_is_kept(void **state) {
 	(void)state;
 	struct rule_state memory = {0};
@@ -418,6 +432,7 @@ int main(void) {
 		cmocka_unit_test(workers_that_start_are_not_asked_for_twice),
 		cmocka_unit_test(workers_that_never_come_are_asked_for_anew),
 		cmocka_unit_test(an_idle_worker_goes_when_it_was_idle_for_as_long_as_a_start_costs),
+		cmocka_unit_test(a_start_that_costs_more_keeps_idle_ones_longer_if_jobs_arrive),
 		cmocka_unit_test(what_was_used_a_moment_ago_is_kept),
 		cmocka_unit_test(a_busy_worker_is_never_sent_home),
 		cmocka_unit_test(the_floor_holds_between_bursts),
