@@ -214,10 +214,13 @@ bench: deps ## side-by-side benchmarks
 	@bench/run
 
 install: all ## into DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/trabajos/sql $(DESTDIR)$(PREFIX)/share/trabajos/keycloak
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/trabajos/sql $(DESTDIR)$(PREFIX)/share/trabajos/keycloak \
+		$(DESTDIR)$(PREFIX)/share/trabajos/prometheus $(DESTDIR)$(PREFIX)/share/trabajos/grafana
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(MIGRATIONS) sql/create_tables.sql $(DESTDIR)$(PREFIX)/share/trabajos/sql
 	install -m 644 keycloak/cloudcomputing-realm.json $(DESTDIR)$(PREFIX)/share/trabajos/keycloak
+	install -m 644 deploy/prometheus/rules.yaml deploy/prometheus/prometheus.yaml $(DESTDIR)$(PREFIX)/share/trabajos/prometheus
+	install -m 644 deploy/grafana/trabajos.json $(DESTDIR)$(PREFIX)/share/trabajos/grafana
 
 clean: ## remove what was built
 	rm -rf build bin

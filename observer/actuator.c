@@ -84,6 +84,12 @@ bool actuator_acts(const struct actuator *actuator) {
 	return actuator->fleet != NULL;
 }
 
+void actuator_stand_by(struct actuator *actuator) {
+	actuator->wanted = -1;
+	actuator->reached = true;
+	metric_set(&unreached, 0);
+}
+
 int64_t actuator_starting(const struct actuator *actuator) {
 	return actuator->fleet ? fleet_starting(actuator->fleet) : 0;
 }

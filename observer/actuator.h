@@ -44,5 +44,6 @@ int actuator_open(const struct actuator_config *config, struct actuator **actuat
 const char *actuator_name(const struct actuator *actuator);
 void actuator_ask(struct actuator *actuator, const struct rule_decision *decision); // of the leading observer only
 bool actuator_acts(const struct actuator *actuator);                                // advise does not
+void actuator_stand_by(struct actuator *actuator);                                  // another observer leads now
 int64_t actuator_starting(const struct actuator *actuator);                         // 0 where it does not know
 void actuator_close(struct actuator *actuator);                                     // NULL is fine

@@ -73,6 +73,10 @@ static const struct option options[] = {
 
 static struct metric wanted = {
 	.name = "trabajos_scale_wanted_workers", .help = "Workers that the rule wants", .type = METRIC_GAUGE};
+static struct metric deadline = {.name = "trabajos_scale_deadline_seconds",
+	.help = "SCALE_DEADLINE_S: within which a queued job should start",
+	.type = METRIC_GAUGE,
+	.scale = 1000};
 static struct metric actual = {
 	.name = "trabajos_scale_actual_workers", .help = "Workers alive that claim jobs", .type = METRIC_GAUGE};
 
@@ -118,6 +122,7 @@ static void give_up(struct observer *observer, const struct error *error) {
 static void led(bool leads, void *arg) {
 	struct observer *observer = arg;
 	observer->shown.leads = leads;
+	if (!leads) actuator_stand_by(observer->actuator);
 	if (prepare_schema_done(observer->prepare, NULL)) forecaster_lead(observer->forecaster, leads);
 }
 
@@ -251,6 +256,8 @@ static int open_actuator(struct observer *observer, struct error *error) {
 static int open_all(struct observer *observer, struct error *error) {
 	metrics_register(&wanted);
 	metrics_register(&actual);
+	metrics_register(&deadline);
+	metric_set(&deadline, observer->limits.deadline_ms);
 	observer->loop = loop_new();
 	observer->signals[0] = loop_signal_add(observer->loop, SIGTERM, stop, observer);
 	observer->signals[1] = loop_signal_add(observer->loop, SIGINT, stop, observer);

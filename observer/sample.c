@@ -46,8 +46,8 @@ static struct metric queue_oldest[SAMPLE_CLASSES] = {
 static struct metric running_jobs = GAUGE("trabajos_running_jobs", NULL, 1, "Jobs that run");
 static struct metric arrivals = GAUGE("trabajos_arrivals_per_second", NULL, 1000, "Arrivals of the last 5 minutes");
 static struct metric run_times[] = {
-	GAUGE("trabajos_run_seconds", "quantile=\"0.5\"", 1000, "From claim to end, of the last 5 minutes"),
-	GAUGE("trabajos_run_seconds", "quantile=\"0.95\"", 1000, "From claim to end, of the last 5 minutes"),
+	GAUGE("trabajos_run_median_seconds", NULL, 1000, "From claim to end, of the last 5 minutes"),
+	GAUGE("trabajos_run_p95_seconds", NULL, 1000, "From claim to end, of the last 5 minutes"),
 };
 static struct metric run_mean = GAUGE("trabajos_run_mean_seconds", NULL, 1000, "From claim to end, mean of the last 5 minutes");
 static struct metric workers[] = {
@@ -56,6 +56,7 @@ static struct metric workers[] = {
 	GAUGE("trabajos_workers", "state=\"draining\"", 1, "Workers alive"),
 };
 static struct metric slots = GAUGE("trabajos_worker_slots", NULL, 1, "Slots of the workers that claim");
+static struct metric died = GAUGE("trabajos_dead_letters_recent", NULL, 1, "Dead letters of the last 5 minutes");
 static struct metric took = {
 	.name = "trabajos_sample_duration_seconds", .help = "Taking one sample of the ledger", .type = METRIC_HISTOGRAM};
 static struct metric failures = {
@@ -70,7 +71,7 @@ static void register_metrics(void) {
 	register_all(queue_oldest, COUNT_OF(queue_oldest));
 	register_all(run_times, COUNT_OF(run_times));
 	register_all(workers, COUNT_OF(workers));
-	struct metric *others[] = {&running_jobs, &arrivals, &run_mean, &slots, &took, &failures};
+	struct metric *others[] = {&running_jobs, &arrivals, &run_mean, &slots, &died, &took, &failures};
 	for (size_t i = 0; i < COUNT_OF(others); i++) metrics_register(others[i]);
 }
 
@@ -125,7 +126,9 @@ static const struct db_statement query_running = {"observer_running",
 
 static const struct db_statement query_arrivals = {"observer_arrivals",
 	"SELECT count(*)," MS("min(posted_at)") ","
-	" count(*) FILTER (WHERE posted_at > now() - $2::bigint * interval '1 millisecond')"
+	" count(*) FILTER (WHERE posted_at > now() - $2::bigint * interval '1 millisecond'),"
+	" (SELECT count(*) FROM (SELECT FROM dead_letters WHERE died_at > now() - $1::bigint * interval '1 millisecond'"
+	"  LIMIT " MOST ") died)"
 	" FROM (SELECT posted_at FROM trabajos WHERE posted_at > now() - $1::bigint * interval '1 millisecond'"
 	" ORDER BY posted_at DESC LIMIT " MOST ") AS latest"};
 
@@ -208,6 +211,7 @@ static void arrivals_done(enum db_status status, const struct db_result *result,
 	if (!answered(sampler, status, error)) return;
 	int64_t count = db_get_int(result, 0, 0), span_ms = db_get_int(result, 0, 1);
 	sampler->next.arrivals = count;
+	metric_set(&died, db_get_int(result, 0, 3));
 	sampler->next.arrivals_ms = count == SAMPLE_MOST && span_ms > 0 ? span_ms : SAMPLE_FLOW_MS;
 	bool whole = sampler->next.arrivals_ms >= SAMPLE_LATELY_MS;
 	sampler->next.lately = whole ? db_get_int(result, 0, 2) : count;

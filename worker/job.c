@@ -182,7 +182,7 @@ static void try_again(struct job *job, enum db_status status, const struct error
 }
 
 static void written(struct job *job) {
-	job_count_ended(&job->outcome, job->detail.execution_us / 1000);
+	job_count_ended(&job->outcome, &job->detail, loop_now_us() - job->begun_us - job->detail.execution_us);
 	if (!job->retry.again) publish_result(job);
 	log_info(log_m(job->retry.again ? "queued again" : "finished"), log_s("key", job->key), log_i("attempt", job->attempt),
 		log_s("outcome", outcome_code_name(job->outcome.code)), log_i("execution_ms", job->detail.execution_us / 1000));

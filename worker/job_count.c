@@ -22,8 +22,23 @@ static struct metric reused = {.name = "trabajos_attempts_reused_total",
 	.help = "attempts that took an earlier result instead of a run",
 	.type = METRIC_COUNTER};
 
-void job_count_ended(const struct outcome *outcome, int64_t execution_ms) {
-	metric_observe_ms(&execution, execution_ms);
+#define STEP(what, says)                                                                                                       \
+	{ .name = "trabajos_attempt_" what "_seconds", .help = says, .type = METRIC_HISTOGRAM, .scale = 1000 }
+static struct metric fetches = STEP("fetch", "from the claim to a tree and a plan, of attempts that came to it");
+static struct metric starts = STEP("start", "from a tree to the job's first program");
+static struct metric runs = STEP("run", "of the job's own programs");
+static struct metric finishes = STEP("finish", "from the end of the run to its result in the ledger");
+
+static void observe_step(struct metric *step, int64_t us) {
+	if (us >= 0) metric_observe_ms(step, us / 1000);
+}
+
+void job_count_ended(const struct outcome *outcome, const struct detail *detail, int64_t finish_us) {
+	metric_observe_ms(&execution, detail->execution_us / 1000);
+	observe_step(&fetches, detail->fetch_us);
+	observe_step(&starts, detail->start_us);
+	observe_step(&runs, detail->run_us);
+	observe_step(&finishes, finish_us);
 	switch (outcome->blame) {
 	case BLAME_NONE:
 		metric_add(&finished_ok, 1);
@@ -49,7 +64,7 @@ void job_count_reused(void) {
 }
 
 void job_count_register(void) {
-	struct metric *metrics[] = {
-		&finished_ok, &finished_user, &finished_limit, &finished_platform, &taken_over, &reused, &execution};
+	struct metric *metrics[] = {&finished_ok, &finished_user, &finished_limit, &finished_platform, &taken_over, &reused,
+		&execution, &fetches, &starts, &runs, &finishes};
 	for (size_t i = 0; i < COUNT_OF(metrics); i++) metrics_register(metrics[i]);
 }

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "lib/resultado.h"
+#include "worker/detail.h"
 
 #include <stdint.h>
 
 void job_count_register(void);
-void job_count_ended(const struct outcome *outcome, int64_t execution_ms);
-void job_count_fenced(void); // another worker had taken it over
-void job_count_reused(void); // an earlier result was taken
+void job_count_ended(
+	const struct outcome *outcome, const struct detail *detail, int64_t finish_us); // finish: until it was written
+void job_count_fenced(void);                                                            // another worker had taken it over
+void job_count_reused(void);                                                            // an earlier result was taken
