@@ -134,6 +134,9 @@ $(BIN)/bench-ledger-jobs: $(B)/bench/ledger_jobs.o $(B)/libworker.a $(LIB)
 $(BIN)/bench-start-boxes: $(B)/bench/start_boxes.o $(B)/libworker.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,yaml-0.1 libseccomp))
 
+$(BIN)/bench-start-trees: $(B)/bench/start_trees.o $(B)/libfetch.a $(B)/libworker.a $(LIB)
+	$(call link,$(LIBS_COMMON) $(call pkg,libgit2 yaml-0.1 libseccomp))
+
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libfrontend.a $(B)/libfetch.a $(B)/libworker.a $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose libgit2 yaml-0.1 libseccomp cmocka))
 
@@ -210,7 +213,7 @@ format: ## rewrite the C files in the house's form
 
 bench: deps ## side-by-side benchmarks
 	@dev/deps --for bench
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BIN)/bench-ledger-jobs $(BIN)/bench-start-boxes
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BIN)/bench-ledger-jobs $(BIN)/bench-start-boxes $(BIN)/bench-start-trees
 	@bench/run
 
 install: all ## into DESTDIR/PREFIX

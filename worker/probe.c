@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define PROBE_MS         10000
@@ -146,7 +147,12 @@ static const char *egress_lacks(const struct box_maker *maker) {
 	if (maker->level == SANDBOX_NONE) return "level none has no network of its own";
 	if (access(SPEC_SLIRP, X_OK) != 0) return "slirp4netns is not installed: apt-get install slirp4netns";
 	if (access(SPEC_NFT, X_OK) != 0) return "nft is not installed: apt-get install nftables";
-	if (access("/dev/net/tun", F_OK) != 0) return "there is no /dev/net/tun: Docker --device /dev/net/tun, or modprobe tun";
+	struct stat tun;
+	if (stat("/dev/net/tun", &tun) != 0) return "there is no /dev/net/tun: Docker --device /dev/net/tun, or modprobe tun";
+	// By the box's user, who is nobody to the device.
+	bool open_to_all = (tun.st_mode & (S_IROTH | S_IWOTH)) == (S_IROTH | S_IWOTH);
+	if (!open_to_all && (maker->uid_base != (uid_t)-1 || access("/dev/net/tun", R_OK | W_OK) != 0))
+		return "/dev/net/tun is closed to the boxes' users: chmod 666 /dev/net/tun, as udev has it";
 	return NULL;
 }
 

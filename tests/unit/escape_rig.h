@@ -1,10 +1,11 @@
 // For the escape tests: each attack is first run outside of any box, by an unprivileged user of the test's own in a folder of its
-// own, to prove that it can succeed; then in the box, at every level where it must achieve nothing.
+// own, to prove that it can succeed; then in the box, at every level where it must achieve nothing, beside a neighbour's job.
 //
 // An attack is a function of the test program that returns ESCAPE_NOTHING where it has achieved nothing, or says what it has.
 // Outside, the process above it plays the part of the box's pid 1: it is what an attack on "the supervisor" aims at.
 #pragma once
 
+#include "tests/unit/neighbour.h"
 #include "tests/unit/sandbox_rig.h"
 
 #include <grp.h>
@@ -166,18 +167,34 @@ static inline const char *escape_prove(const struct escape *escape) {
 
 // ---- in the box
 
-static inline void escape_try(const struct escape *escape, enum sandbox_level level) {
+struct escape_trial {
+	const struct escape *escape;
+	enum sandbox_level level;
+};
+
+static inline void escape_attack(void *arg) {
+	const struct escape_trial *trial = arg;
+	const struct escape *escape = trial->escape;
 	AUTO_FREE char *outside = mem_format("ESCAPE_OUTSIDE=%s", suite.outside);
 	const char *const argv[] = {"./attack", "attack", escape->name, NULL};
 	const char *const env[] = {outside, "ASAN_OPTIONS=detect_leaks=0", NULL};
 	AUTO_RESULT struct rig_result result;
-	rig_force(&suite.rig, level);
 	rig_run_job(&suite.rig, &(struct rig_job){.argv = argv, .env = env}, &result);
 	const struct sandbox_report *report = &result.report;
 	bool killed = escape->killed && report->exit_code == -1 && report->signal == SIGKILL;
 	if (!report->ran || (report->exit_code != ESCAPE_NOTHING && !killed))
-		fail_msg("%s: at level %s: exit %d, signal %d: %s%s%s", escape->name, sandbox_level_names[level],
+		fail_msg("%s: at level %s: exit %d, signal %d: %s%s%s", escape->name, sandbox_level_names[trial->level],
 			report->exit_code, report->signal, result.out, result.err, error_text(&report->error));
+}
+
+static inline void escape_try(const struct escape *escape, enum sandbox_level level) {
+	rig_force(&suite.rig, level);
+	struct escape_trial trial = {escape, level};
+	// Of the levels it is the strongest that has the neighbours.
+	if (level == suite.best)
+		neighbour_beside(&suite.rig, escape->name, escape_attack, &trial);
+	else
+		escape_attack(&trial);
 }
 
 // What is proven neither outside nor here is listed by its name.

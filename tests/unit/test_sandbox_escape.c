@@ -253,6 +253,17 @@ static int leave_something(void) {
 
 static const char root_only[] = "the kernel asks for root";
 
+// Addresses of the kernel's own code: what an exploit would begin with. Zeros are none.
+static int read_kernel_addresses(void) {
+	AUTO_FCLOSE FILE *symbols = fopen("/proc/kallsyms", "re");
+	unsigned long long address = 0;
+	char line[512];
+	if (!symbols) return escape_refused("/proc/kallsyms");
+	while (address == 0 && fgets(line, sizeof(line), symbols)) address = strtoull(line, NULL, 16);
+	errno = EPERM;
+	return address ? escape_achieved("the kernel's addresses") : escape_refused("/proc/kallsyms shows zeros");
+}
+
 static const struct escape escapes[] = {
 	{.name = "the_supervisor's_memory_cannot_be_read", .fn = read_memory, .weakest = SANDBOX_NONE},
 	{.name = "the_supervisor's_memory_cannot_be_opened_for_writing",
@@ -280,6 +291,7 @@ static const struct escape escapes[] = {
 		.weakest = SANDBOX_REDUCED,
 		.no_control = root_only},
 	{.name = "sysrq_cannot_be_triggered", .fn = write_sysrq, .weakest = SANDBOX_REDUCED, .no_control = root_only},
+	{.name = "the_kernel's_addresses_cannot_be_read", .fn = read_kernel_addresses, .weakest = SANDBOX_REDUCED},
 	{.name = "no_disk's_node_can_be_made", .fn = make_disk, .weakest = SANDBOX_REDUCED, .no_control = root_only},
 	{.name = "no_device_node_of_any_kind_can_be_made", .fn = make_node, .weakest = SANDBOX_REDUCED, .by_landlock = true},
 	{.name = "a_setuid_program_gives_nothing", .fn = run_setuid_program, .weakest = SANDBOX_NONE},
