@@ -22,15 +22,17 @@ need_packages() { # PURPOSE…
     local missing
     have dpkg-query || die 69 "this is not a Debian system: install by other means what dev/packages lists"
     mapfile -t missing < <(missing_packages "$@")
-    [ ${#missing[@]} -gt 0 ] || return 0
-    say "installing ${#missing[@]} packages: ${missing[*]}"
-    if is_root; then install_packages "${missing[@]}" && return; fi
+    [ ${#missing[@]} -eq 0 ] || get_packages "${missing[@]}"
+}
+get_packages() { # PACKAGE…
+    say "installing $# packages: $*"
+    if is_root; then install_packages "$@" && return; fi
     if have sudo && { sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; }; then
-        sudo bash "$root/dev/deps" --install "${missing[@]}" && return
+        sudo bash "$root/dev/deps" --install "$@" && return
         die 69 "the installation failed"
     fi
     warn "packages are missing, and there is no sudo here. As root:"
-    say "apt-get install --no-install-recommends ${missing[*]}"
+    say "apt-get install --no-install-recommends $*"
     exit 69
 }
 
