@@ -80,9 +80,9 @@ $(B)/%.o: %.c
 	$(call say,cc)
 	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) -DTRABAJOS_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
 
-$(B)/migrations.c: dev/embed-migrations $(MIGRATIONS)
+$(B)/migrations.c: dev/embed-migrations sql/grants.sql $(MIGRATIONS)
 	@mkdir -p $(@D)
-	$(Q)FAULTY=$(FAULTY) dev/embed-migrations $(MIGRATIONS) >$@
+	$(Q)FAULTY=$(FAULTY) dev/embed-migrations sql/grants.sql $(MIGRATIONS) >$@
 
 $(B)/migrations.o: $(B)/migrations.c
 	$(call say,cc)
@@ -220,7 +220,7 @@ install: all ## into DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/trabajos/sql $(DESTDIR)$(PREFIX)/share/trabajos/keycloak \
 		$(DESTDIR)$(PREFIX)/share/trabajos/prometheus $(DESTDIR)$(PREFIX)/share/trabajos/grafana
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(MIGRATIONS) sql/create_tables.sql $(DESTDIR)$(PREFIX)/share/trabajos/sql
+	install -m 644 $(MIGRATIONS) sql/create_tables.sql sql/grants.sql $(DESTDIR)$(PREFIX)/share/trabajos/sql
 	install -m 644 keycloak/cloudcomputing-realm.json $(DESTDIR)$(PREFIX)/share/trabajos/keycloak
 	install -m 644 deploy/prometheus/rules.yaml deploy/prometheus/prometheus.yaml $(DESTDIR)$(PREFIX)/share/trabajos/prometheus
 	install -m 644 deploy/grafana/trabajos.json $(DESTDIR)$(PREFIX)/share/trabajos/grafana

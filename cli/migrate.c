@@ -18,6 +18,7 @@ static int migrate(const struct db_config *config, bool check, struct error *err
 	if (db_open(config, error, &db)) return -1;
 	unsigned count = 0;
 	int result = check ? 0 : migrate_apply(db, applied, &count, error);
+	if (!result && !check) result = migrate_grant(db, error);
 	db_close(db);
 	if (!result && !count && !check) puts("nothing to do");
 	return result;

@@ -96,15 +96,26 @@ static int apply(struct db *db, const struct migration *migration, struct error 
 	return failed(db_script(db, "COMMIT", error), error) ? -1 : outcome;
 }
 
+int migrate_grant(struct db *db, struct error *error) {
+	enum db_status status = db_script(db, "BEGIN; " LOCK, error);
+	if (status == DB_OK) status = db_script(db, migrate_grants, error);
+	if (status == DB_OK) status = db_script(db, "COMMIT", error);
+	if (status == DB_OK) return 0;
+	(void)!db_script(db, "ROLLBACK", NULL);
+	return error_wrap(error, "rights of the daemons' roles");
+}
+
 int migrate_apply(
 	struct db *db, void (*applied)(const struct migration *migration, void *arg), void *arg, struct error *error) {
 	int64_t newest;
+	bool any = false;
 	if (check_applied(db, &newest, error)) return -1;
 	for (const struct migration *migration = migrations; migration->version; migration++) {
 		if (migration->version <= newest) continue;
 		int outcome = apply(db, migration, error);
 		if (outcome < 0) return -1;
+		if (outcome == 0) any = true;
 		if (outcome == 0 && applied) applied(migration, arg);
 	}
-	return 0;
+	return any ? migrate_grant(db, error) : 0;
 }

@@ -12,7 +12,11 @@ struct migration {
 
 extern const struct migration migrations[]; // generated from sql/ by the Makefile (build/…/migrations.c); ends with version 0
 
+extern const char migrate_grants[]; // sql/grants.sql, from there too
+
 // ERROR_CONFLICT: an applied migration differs from ours by its checksum, or the database is newer than this program.
 // `applied` (may be NULL) is told of each one as it is done.
 int migrate_apply(
 	struct db *db, void (*applied)(const struct migration *migration, void *arg), void *arg, struct error *error) MUST_USE;
+// Gives the daemons' own roles, those that there are, what sql/grants.sql lists; migrate_apply does it too if it applies anything.
+int migrate_grant(struct db *db, struct error *error) MUST_USE;

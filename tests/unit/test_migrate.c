@@ -171,6 +171,45 @@ static void who_may_create_nothing_can_still_find_all_well(void **state UNUSED) 
 	db_close(db);
 }
 
+static int64_t number(struct db *db, const char *sql) {
+	AUTO_ERROR struct error error = {0};
+	struct db_result *result = NULL;
+	struct db_statement statement = {sql, sql};
+	if (db_execute(db, &statement, NULL, &result, &error) != DB_OK) fail_msg("%s", error_text(&error));
+	int64_t value = db_get_int(result, 0, 0);
+	db_result_free(result);
+	return value;
+}
+
+#define ROLES  "unnest(ARRAY['trabajos_frontend', 'trabajos_worker', 'trabajos_observer']) AS role"
+#define TABLES "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND "
+
+static void the_roles_of_daemons_get_what_is_listed_and_no_more(void **state UNUSED) {
+	struct db *db = fresh("roles");
+	must(db, "CREATE ROLE trabajos_frontend LOGIN; CREATE ROLE trabajos_worker LOGIN; CREATE ROLE trabajos_observer LOGIN");
+	assert_int_equal(migrate_apply(db, NULL, NULL, NULL), 0);
+	assert_int_equal(migrate_grant(db, NULL), 0); // once more does no harm
+	// one that nobody may read was forgotten in sql/grants.sql
+	assert_int_equal(number(db, TABLES "NOT EXISTS (SELECT FROM " ROLES
+					   " WHERE has_table_privilege(role, tablename::regclass, 'SELECT'))"),
+		0);
+	assert_int_equal(number(db, TABLES "EXISTS (SELECT FROM " ROLES
+					   " WHERE has_table_privilege(role, tablename::regclass, 'TRUNCATE'))"),
+		0);
+	struct db *worker = database("roles", "trabajos_worker"), *frontend = database("roles", "trabajos_frontend");
+	assert_int_equal(migrate_apply(worker, NULL, NULL, NULL), 0);
+	must(worker, "SELECT * FROM trabajos_claim('w', 1, 30, 0, NULL)");
+	must(frontend, "SELECT * FROM trabajos_cancel(gen_random_uuid(), NULL, 'why')");
+	assert_int_not_equal(db_script(worker, "CREATE TABLE of_a_worker (i integer)", NULL), DB_OK);
+	assert_int_not_equal(db_script(frontend, "UPDATE attempts SET outcome = NULL", NULL), DB_OK);
+	assert_int_not_equal(db_script(frontend, "DELETE FROM trabajos", NULL), DB_OK);
+	db_close(worker);
+	db_close(frontend);
+	must(db, "DROP OWNED BY trabajos_frontend, trabajos_worker, trabajos_observer;"
+		 " DROP ROLE trabajos_frontend, trabajos_worker, trabajos_observer");
+	db_close(db);
+}
+
 static int start(void **state UNUSED) {
 	return scratch_open(&scratch);
 }
@@ -189,6 +228,7 @@ int main(void) {
 		cmocka_unit_test(a_newer_database_is_a_conflict),
 		cmocka_unit_test(a_migration_that_fails_leaves_nothing_behind),
 		cmocka_unit_test(who_may_create_nothing_can_still_find_all_well),
+		cmocka_unit_test(the_roles_of_daemons_get_what_is_listed_and_no_more),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }
