@@ -249,7 +249,9 @@ char *probe_remedy(const char *message) {
 			"no user namespace is left to make, or none may be made here: sysctl user.max_user_namespaces, and "
 			"no sandbox around the worker that disables them");
 	if (strstr(message, "source path") || strstr(message, "Permission denied"))
-		return mem_strdup("the boxes' users must be able to reach WORKER_DIR: chmod o+x it and the folders above it");
+		return mem_strdup(
+			"the boxes' users must be able to reach WORKER_DIR and to execute there: chmod o+x it and the folders above "
+			"it, and no mount with noexec");
 	if (strstr(message, "namespace") || strstr(message, "Operation not permitted"))
 		return mem_strdup(
 			"the container's seccomp profile refuses namespaces: Docker --security-opt "
