@@ -67,7 +67,8 @@ static int take_descriptor(void) {
 	int pidfd = (int)syscall(SYS_pidfd_open, getppid(), 0);
 	for (int fd = 0; pidfd >= 0 && fd < 8; fd++)
 		if (syscall(SYS_pidfd_getfd, pidfd, fd, 0) >= 0) return escape_achieved("a descriptor");
-	return ESCAPE_NOTHING;
+	// a container's own filter may forbid the call, to the control too
+	return errno == EPERM ? escape_refused("pidfd_getfd") : ESCAPE_NOTHING;
 }
 
 // Outside the end is awaited, which is sure to come; in the box there is nothing to await.
