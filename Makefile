@@ -189,6 +189,14 @@ faults: deps ## the fault suite: SEED=n or SEEDS=1-20, COUNT=jobs; SELF=1: it pr
 	@$(MAKE) --no-print-directory -j$(JOBS) FAILPOINTS=1 all
 	@tests/faults/run $(if $(SELF),--self) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seeds $(SEED)) $(if $(COUNT),--jobs $(COUNT))
 
+test-compose: ## the compose projects on a real engine: installs and starts what is missing (as root)
+	@tests/compose/run
+
+test-all: ## before a release: every test, the compose projects, the fault suite
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-compose
+	@$(MAKE) --no-print-directory faults
+
 coverage: deps ## which lines every test together runs; ends with the figures of each folder
 	@dev/deps --for coverage
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=coverage all unit-programs
@@ -231,4 +239,4 @@ clean: ## remove what was built
 help: ## this list (V=1 shows the commands)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-.PHONY: all deps unit unit-programs coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install clean help
+.PHONY: all deps unit unit-programs test-compose test-all coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install clean help
