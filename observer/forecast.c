@@ -2,6 +2,9 @@
 
 #include <math.h>
 
+#define PACE_DOUBT 2 // standard deviations of the number that should have ended
+#define PACE_PRIOR 3 // runs that are taken to have ended as expected
+
 // ---- what is left of a run that has taken age_ms
 
 struct left {
@@ -63,6 +66,24 @@ static void add_ended(struct forecast *forecast, const int64_t run_at_ms[SAMPLE_
 		add(forecast, (double)(run_at_ms[i - 1] + run_at_ms[i]) / 2, (levels[i] - levels[i - 1]) * weight);
 }
 
+static double running_cut_ms(const struct sample *sample, double h_ms) {
+	if (sample->running_at_ms[SAMPLE_TENTHS - 1] <= 0)
+		return (double)sample->running * fmin((double)sample->running_age_ms, h_ms);
+	double sum_ms = 0;
+	for (int i = 0; i < SAMPLE_TENTHS; i++) sum_ms += fmin((double)sample->running_at_ms[i], h_ms);
+	return (double)sample->running * sum_ms / SAMPLE_TENTHS;
+}
+
+// The time that slots spent on runs lately, by the mean of a run, is the number of runs that should have ended. Where far fewer did,
+// runs are longer by now than those that are remembered: by so many times.
+static double slower(const struct forecast *forecast, const struct sample *sample) {
+	if (sample->ended_ms <= 0) return 1;
+	double span_ms = (double)sample->ended_ms, ended = (double)sample->ended;
+	double spent_ms = running_cut_ms(sample, span_ms) + ended * forecast_cut_ms(forecast, span_ms);
+	double expected = spent_ms / forecast_mean_ms(forecast);
+	return fmax(1, (expected - PACE_DOUBT * sqrt(expected) + PACE_PRIOR) / (ended + PACE_PRIOR));
+}
+
 static double whole_ms(const struct forecast *forecast, double age_ms) {
 	struct left left = left_among(forecast, forecast->ended, age_ms, INFINITY);
 	return age_ms + (left.beyond > 0 ? left.cut_ms / left.beyond : age_ms);
@@ -82,7 +103,11 @@ void forecast_init(struct forecast *forecast, const int64_t run_at_ms[SAMPLE_QUA
 	*forecast = (struct forecast){0};
 	double all = (double)ended + (double)sample->running;
 	double of_ended = sample->running > 0 ? (double)ended / all : 1;
-	add_ended(forecast, run_at_ms, mean_ms, of_ended);
+	add_ended(forecast, run_at_ms, mean_ms, 1);
 	forecast->ended = forecast->count;
-	if (sample->running > 0) add_running(forecast, sample, 1 - of_ended);
+	double times = slower(forecast, sample);
+	for (int i = 0; i < forecast->count; i++) forecast->points[i].ms *= times;
+	if (sample->running == 0) return;
+	for (int i = 0; i < forecast->count; i++) forecast->points[i].weight *= of_ended;
+	add_running(forecast, sample, 1 - of_ended);
 }

@@ -8,7 +8,9 @@
 //     b(h) >= (h - r) / E[min(S, h)]    and at least P(S <= x + h | S > x).
 //
 // S is a mixture: the measured quantiles of the runs that ended, and each running job as one more run of the length that is to
-// be expected of it. In an overload the ended runs are the short ones, and only the running ones tell. Of a run that has taken
+// be expected of it. In an overload the ended runs are the short ones, and only the running ones tell. And where another kind of
+// job comes, the last minutes tell of the former: the time that slots spent lately, by the mean run, should have ended a number of
+// runs; where far fewer ended (by two standard deviations), the ended ones are taken as longer by that. Of a run that has taken
 // longer than any known one nothing is known but that: P(S > x + h | S > x) is taken as x / (x + h).
 #pragma once
 

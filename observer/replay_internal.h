@@ -86,8 +86,8 @@ struct sim {
 		int64_t at_ms, took_ms;
 	} * ended;
 	size_t ended_count;
-	size_t ended_from, lately_from, flow_from; // where the windows begin
-	size_t ended_known, known_from;            // for which the quantiles below were computed
+	size_t ended_from, pace_from, lately_from, flow_from; // where the windows begin
+	size_t ended_known, known_from;                       // for which the quantiles below were computed
 	int64_t known_mean_ms, known_at_ms[SAMPLE_QUANTILES];
 	int64_t *scratch;
 };

@@ -76,6 +76,10 @@ static void know_runs(struct sim *sim) {
 static void measure_runs(struct sim *sim, struct sample *sample) {
 	while (sim->ended_from < sim->ended_count && sim->ended[sim->ended_from].at_ms <= sim->now_ms - SAMPLE_FLOW_MS)
 		sim->ended_from++;
+	while (sim->pace_from < sim->ended_count && sim->ended[sim->pace_from].at_ms <= sim->now_ms - SAMPLE_PACE_MS)
+		sim->pace_from++;
+	sample->ended = (int64_t)(sim->ended_count - sim->pace_from);
+	sample->ended_ms = SAMPLE_PACE_MS;
 	sample->runs = (int64_t)(sim->ended_count - sim->ended_from);
 	if (sample->runs == 0) return;
 	know_runs(sim);

@@ -135,11 +135,12 @@ static const struct db_statement query_arrivals = {"observer_arrivals",
 // One row a level of SAMPLE_LEVELS.
 static const struct db_statement query_runs = {"observer_runs",
 	"WITH figures AS ("
-	" SELECT count(ms) AS jobs, avg(ms) AS mean, percentile_cont(ARRAY[" LEVELS_TEXT(SAMPLE_LEVELS) "]) WITHIN GROUP (ORDER BY ms) AS levels"
-	" FROM (SELECT extract(epoch FROM finished_at - started_at) * 1000 AS ms FROM attempts"
+	" SELECT count(ms) AS jobs, avg(ms) AS mean, count(*) FILTER (WHERE finished_at > now() - $2::bigint * interval '1 millisecond') AS ended,"
+	" min(finished_at) AS since, percentile_cont(ARRAY[" LEVELS_TEXT(SAMPLE_LEVELS) "]) WITHIN GROUP (ORDER BY ms) AS levels"
+	" FROM (SELECT extract(epoch FROM finished_at - started_at) * 1000 AS ms, finished_at FROM attempts"
 	" WHERE finished_at > now() - $1::bigint * interval '1 millisecond'"
 	" ORDER BY finished_at DESC LIMIT " MOST ") AS latest"
-	") SELECT jobs, coalesce(mean, 0)::bigint, coalesce(l.ms, 0)::bigint"
+	") SELECT jobs, coalesce(mean, 0)::bigint, coalesce(l.ms, 0)::bigint, ended," MS("since")
 	" FROM figures LEFT JOIN unnest(levels) WITH ORDINALITY AS l (ms, place) ON true ORDER BY l.place"};
 enum { LEVEL_P50 = 4, LEVEL_P95 = 9 };
 
@@ -223,6 +224,10 @@ static void runs_done(enum db_status status, const struct db_result *result, con
 	if (!answered(sampler, status, error)) return;
 	sampler->next.runs = db_get_int(result, 0, 0);
 	sampler->next.run_mean_ms = db_get_int(result, 0, 1);
+	sampler->next.ended = db_get_int(result, 0, 3);
+	int64_t span_ms = db_get_int(result, 0, 4);
+	bool whole = sampler->next.runs < SAMPLE_MOST || span_ms <= 0 || span_ms > SAMPLE_PACE_MS;
+	sampler->next.ended_ms = whole ? SAMPLE_PACE_MS : span_ms;
 	if (sampler->next.runs == 0) return;
 	for (size_t i = 0; i < SAMPLE_QUANTILES && i < db_rows(result); i++)
 		sampler->next.run_at_ms[i] = db_get_int(result, i, 2);
@@ -272,7 +277,7 @@ static void begin(void *arg) {
 	ask(sampler, &query_queue, 0, 0, queue_done);
 	ask(sampler, &query_running, 0, 0, running_done);
 	ask(sampler, &query_arrivals, SAMPLE_FLOW_MS, SAMPLE_LATELY_MS, arrivals_done);
-	ask(sampler, &query_runs, SAMPLE_FLOW_MS, 0, runs_done);
+	ask(sampler, &query_runs, SAMPLE_FLOW_MS, SAMPLE_PACE_MS, runs_done);
 	ask(sampler, &query_workers, sampler->lease_ms, 0, workers_done);
 }
 

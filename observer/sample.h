@@ -13,6 +13,7 @@
 #define SAMPLE_RANKS     12     // places in the queue whose age is measured
 #define SAMPLE_FLOW_MS   300000 // arrivals and run times are those of the last 5 minutes
 #define SAMPLE_LATELY_MS 60000  // and the latest arrivals those of the last minute
+#define SAMPLE_PACE_MS   15000  // and how fast runs end now, is seen in these
 #define SAMPLE_EVERY_MS  1000
 #define SAMPLE_OLD_MS    10000 // older figures are called stale
 
@@ -50,6 +51,8 @@ struct sample {
 
 	int64_t runs; // ended in the last minutes; the times are from claim to end, as long as a slot was held
 	int64_t run_mean_ms, run_p50_ms, run_p95_ms;
+	int64_t ended,
+		ended_ms; // so many ended in the last SAMPLE_PACE_MS, or in less where there were very many; 0, 0: not known
 	int64_t run_at_ms[SAMPLE_QUANTILES]; // at SAMPLE_LEVELS; all 0: only the mean is known
 
 	// Workers alive: seen within LEASE_S.

@@ -110,12 +110,28 @@ static void in_an_overload_the_running_ones_tell_what_the_ended_ones_hide(void *
 		is_near(forecast_mean_ms(&forecast), (1000 * 1.5 + 600000 * 0.5) / 2)); // the young ones are as the ended ones
 }
 
+static void runs_that_do_not_end_are_longer_than_those_before(void **state) {
+	(void)state;
+	struct forecast forecast;
+	struct sample sample = {.running = 8, .running_age_ms = 1500, .ended = 40, .ended_ms = SAMPLE_PACE_MS};
+	forecast_init(&forecast, none, 3000, 100, &sample); // 8 slots, 15 s: that many should have ended
+	assert_true(is_near(forecast.points[0].ms, 3000));
+	sample.ended = 0;
+	sample.running_age_ms = 15000;
+	forecast_init(&forecast, none, 100, 100, &sample); // 1200 should have
+	assert_true(forecast.points[0].ms > 30000);
+	sample.ended_ms = 0; // nobody counted them
+	forecast_init(&forecast, none, 100, 100, &sample);
+	assert_true(is_near(forecast.points[0].ms, 100));
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_free_slot_begins_one_job_at_least),
 		cmocka_unit_test(a_busy_slot_begins_none_before_its_run_ends),
 		cmocka_unit_test(a_run_that_outlasts_all_known_ones_is_expected_to_take_as_long_again),
 		cmocka_unit_test(heavy_tails_are_forecast_on_the_safe_side_and_not_far_off),
+		cmocka_unit_test(runs_that_do_not_end_are_longer_than_those_before),
 		cmocka_unit_test(in_an_overload_the_running_ones_tell_what_the_ended_ones_hide),
 	};
 	return cmocka_run_group_tests_name("forecast", tests, NULL, NULL);

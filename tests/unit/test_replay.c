@@ -159,6 +159,21 @@ static void the_rule_keeps_the_deadline_on_every_model(void **state) {
 	}
 }
 
+// After a hundred runs of 0.15 s come some of 3 s: the last minutes tell of the former.
+static void another_kind_of_job_is_noticed_by_what_does_not_end(void **state) {
+	(void)state;
+	struct replay_trace trace = {0};
+	struct replay_config strict = config;
+	strict.limits.deadline_ms = 20000;
+	strict.limits.start_ms = 5000;
+	for (int i = 0; i < 100; i++) add(&trace, 1000 + i * 50, 150, 0, 1);
+	for (int i = 0; i < 400; i++) add(&trace, 180000 + i * 50, 3000, 0, 1);
+	replay_trace_finish(&trace);
+	struct replay_outcome outcome = play(&trace, &strict, REPLAY_RULE, 0);
+	assert_int_equal(outcome.in_time, outcome.jobs);
+	replay_trace_clear(&trace);
+}
+
 static void the_rule_goes_to_zero_and_comes_back(void **state) {
 	(void)state;
 	struct replay_trace trace = {.span_ms = 4 * HOUR_MS};
@@ -246,6 +261,7 @@ int main(void) {
 		cmocka_unit_test(the_hpa_goes_down_after_300_s_and_keda_to_zero),
 		cmocka_unit_test(the_hpa_kills_what_is_busy_and_the_rule_does_not),
 		cmocka_unit_test(the_rule_keeps_the_deadline_on_every_model),
+		cmocka_unit_test(another_kind_of_job_is_noticed_by_what_does_not_end),
 		cmocka_unit_test(the_rule_goes_to_zero_and_comes_back),
 		cmocka_unit_test(a_csv_is_read_and_written),
 		cmocka_unit_test(a_bad_csv_is_refused_with_its_line),
