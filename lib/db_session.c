@@ -265,10 +265,13 @@ static void receive(struct db_session *session) {
 			continue;
 		}
 		ExecStatusType status = PQresultStatus(result);
-		if (session->kept)
-			PQclear(result); // of several the first counts
-		else
+		// An error after the answer counts: the commit comes last, and may fail or get lost.
+		if (session->kept && status != PGRES_FATAL_ERROR) {
+			PQclear(result);
+		} else {
+			PQclear(session->kept);
 			session->kept = result;
+		}
 		if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
 			break_down(session, mem_strdup("COPY is not supported"));
 			return;

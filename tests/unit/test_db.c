@@ -335,6 +335,22 @@ static void an_error_of_one_statement_leaves_the_others_alone(void **state UNUSE
 	rig_close(&rig);
 }
 
+static void a_commit_that_fails_after_the_answer_is_no_success(void **state UNUSED) {
+	static const struct db_statement insert = {"insert_late", "INSERT INTO late VALUES (1) RETURNING n"};
+	struct rig rig;
+	must("CREATE TABLE late (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)");
+	rig_connect(&rig);
+	run(&rig, &insert, NULL, 0, 0);
+	run(&rig, &insert, NULL, 0, 0);
+	run(&rig, &echo, "fine", 0, 0);
+	await(&rig, 3);
+	assert_int_equal(rig.status[0], DB_OK);
+	assert_int_equal(rig.status[1], DB_BAD_DATA);
+	assert_int_equal(rig.status[2], DB_OK);
+	rig_close(&rig);
+	must("DROP TABLE late");
+}
+
 static void a_callback_may_run_the_next_statement(void **state UNUSED) {
 	struct rig rig;
 	rig_connect(&rig);
@@ -434,6 +450,7 @@ int main(void) {
 		cmocka_unit_test(what_was_prepared_is_prepared_anew_where_the_server_lost_it),
 		cmocka_unit_test(a_table_that_changed_its_shape_costs_no_statement),
 		cmocka_unit_test(an_error_of_one_statement_leaves_the_others_alone),
+		cmocka_unit_test(a_commit_that_fails_after_the_answer_is_no_success),
 		cmocka_unit_test(a_callback_may_run_the_next_statement),
 		cmocka_unit_test(a_callback_may_close_the_session),
 		cmocka_unit_test(closing_answers_everything_that_waits),
