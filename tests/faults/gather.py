@@ -122,12 +122,13 @@ def read_load(load, facts):
 
 
 def left_processes(fleet, keys):
-    pids = {pid for member in fleet.members.values() for pid in member.pids}
+    started = {pid: at for member in fleet.members.values() for pid, at in member.pids.items()}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         found = world.Watch.attempt_of(name)
-        if (found and found[0] in keys) or int(name) in pids:
+        ours = int(name) in started and world.started_at(name) == started[int(name)]
+        if (found and found[0] in keys) or ours:
             try:
                 command = pathlib.Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 state = pathlib.Path(f"/proc/{name}/stat").read_text().rsplit(")", 1)[1].split()[0]

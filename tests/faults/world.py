@@ -96,6 +96,14 @@ class FaultStack(trabajos.Stack):
         trabajos.wait_for("the topics are gone", lambda: not topics())
 
 
+def started_at(pid):
+    """In the kernel's ticks; None: there is no such process."""
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    except OSError:
+        return None
+
+
 class Proxy:
     """proxy.py, one link to Kafka and one to PostgreSQL for each daemon."""
 
@@ -128,7 +136,7 @@ class Member:
         self.frozen = False
         self.clock_s = 0
         self.misdated = False  # has had a wrong clock in this run
-        self.pids = set()
+        self.pids = {}  # and when each was started: numbers come again
 
 
 class Fleet:
@@ -188,7 +196,7 @@ class Fleet:
                 member.misdated = True
                 options |= {"LD_PRELOAD": f"{trabajos.BIN.parent / 'clock.so'} {FAKETIME}", "FAKETIME": f"{member.clock_s:+d}s", "DONT_FAKE_MONOTONIC": 1}
             member.daemon.start(ready=False)
-            member.pids.add(member.daemon.process.pid)
+            member.pids[member.daemon.process.pid] = started_at(member.daemon.process.pid)
             member.wanted, member.frozen = True, False
 
     def send(self, member, number):
