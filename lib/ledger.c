@@ -32,7 +32,8 @@ const struct db_statement ledger_insert = {"ledger_insert",
 	"  CASE WHEN eligible_ms > posted_ms THEN to_timestamp(eligible_ms / 1000.0)"
 	"  ELSE least(now(), to_timestamp(posted_ms / 1000.0)) END,"
 	"  CASE WHEN outcome IS NULL THEN 'Queued' ELSE 'Failed' END, CASE WHEN outcome IS NOT NULL THEN now() END, outcome"
-	" FROM given ORDER BY key" IF_KNOWN
+	// the triggers of concurrency keys come in this order too, and each takes its key's lock
+	" FROM given ORDER BY owner COLLATE \"C\", concurrency_key COLLATE \"C\" NULLS FIRST, key" IF_KNOWN
 	" RETURNING key, owner, usuario, admin, priority, eligible_at, status, concurrency_key"
 	"), queued AS ("
 	" INSERT INTO queue (rank, owner, place, eligible_at, key, attempt)"

@@ -38,9 +38,14 @@ CREATE TABLE lanes (
     PRIMARY KEY (rank, owner)
 );
 
+-- One that another transaction is about to add is left to it: nobody waits here while holding locks of jobs.
 CREATE FUNCTION lanes_noted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO lanes (rank, owner) SELECT DISTINCT n.rank, n.owner FROM queued n ORDER BY n.rank, n.owner ON CONFLICT DO NOTHING;
+    INSERT INTO lanes (rank, owner)
+    SELECT d.rank, d.owner FROM (SELECT DISTINCT n.rank, n.owner FROM queued n) d
+    WHERE (SELECT true FROM lanes l WHERE l.rank = d.rank AND l.owner = d.owner LIMIT 1) IS NULL
+    AND pg_try_advisory_xact_lock(hashtextextended(d.rank || E'\x1f' || d.owner, 22))
+    ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
 
@@ -234,8 +239,9 @@ BEGIN
     DELETE FROM attempts a USING gone g WHERE a.key = g.key;
     DELETE FROM logs l USING gone g WHERE l.key = g.key;
     FOR freed IN
-        SELECT DISTINCT g.owner, g.concurrency_key FROM gone g
-        WHERE g.concurrency_key IS NOT NULL AND g.status IN ('Queued', 'Running') ORDER BY g.owner, g.concurrency_key
+        SELECT DISTINCT g.owner COLLATE "C" AS owner, g.concurrency_key COLLATE "C" AS concurrency_key FROM gone g
+        WHERE g.concurrency_key IS NOT NULL AND g.status IN ('Queued', 'Running')
+        ORDER BY 1, 2
     LOOP
         PERFORM concurrency_lock(freed.owner, freed.concurrency_key);
         PERFORM concurrency_admit(freed.owner, freed.concurrency_key);
@@ -383,9 +389,11 @@ END $$;
 -- Cancels what a newer job with the same concurrency key replaces; how many. A running one is asked once.
 CREATE FUNCTION concurrency_replace(most integer) RETURNS bigint LANGUAGE sql AS $$
     SELECT count(trabajos_cancel(c.key, NULL, 'replaced by ' || c.replaced_by)) FROM (
-        SELECT r.key, r.replaced_by FROM concurrency r JOIN trabajos t ON t.key = r.key
-        WHERE r.replaced_by IS NOT NULL AND (t.cancel_requested_at IS NULL OR t.status = 'Queued')
-        ORDER BY r.key LIMIT most FOR UPDATE OF t SKIP LOCKED
+        SELECT l.key, l.replaced_by FROM (
+            SELECT r.key, r.replaced_by, r.owner, r.concurrency_key FROM concurrency r JOIN trabajos t ON t.key = r.key
+            WHERE r.replaced_by IS NOT NULL AND (t.cancel_requested_at IS NULL OR t.status = 'Queued')
+            ORDER BY r.key LIMIT most FOR UPDATE OF t SKIP LOCKED
+        ) l ORDER BY l.owner COLLATE "C", l.concurrency_key COLLATE "C", l.key
     ) c
 $$;
 
@@ -489,7 +497,8 @@ BEGIN
 END $$;
 
 -- Many attempts at once: ended ones with their visible result, and those that are to be tried again (status 'Queued', after
--- delays_ms). Every one is a compare-and-set of its own; answered are those that were the caller's. Each chunk of output belongs
+-- delays_ms; one whose cancel was asked for meanwhile ends instead). Every one is a compare-and-set of its own; answered are
+-- those that were the caller's. Each chunk of output belongs
 -- to the chunks_of-th (from 1) of them. A job with a concurrency key gets its place from the trigger of trabajos, in the order
 -- of the locks.
 CREATE FUNCTION trabajos_finish(
@@ -505,16 +514,22 @@ DECLARE
     held integer[];
     jobs tid[];
     histories tid[];
+    -- those that would be tried again, but are not wanted any more
+    unwanted integer[];
+    cancelled constant jsonb := jsonb_build_object('code', 'cancelled', 'blame', 'user', 'exit_code', NULL, 'signal', NULL,
+        'message', 'cancelled before it was tried again');
+    n integer;
 BEGIN
     SELECT
         array_agg(l.n ORDER BY l.owner COLLATE "C", l.concurrency_key COLLATE "C", l.key),
         array_agg(l.job ORDER BY l.owner COLLATE "C", l.concurrency_key COLLATE "C", l.key),
-        array_agg(l.history ORDER BY l.owner COLLATE "C", l.concurrency_key COLLATE "C", l.key)
-    INTO held, jobs, histories FROM (
-        SELECT g.n, g.key, t.job, t.owner, t.concurrency_key, a.history
+        array_agg(l.history ORDER BY l.owner COLLATE "C", l.concurrency_key COLLATE "C", l.key),
+        coalesce(array_agg(l.n) FILTER (WHERE l.cancel_requested_at IS NOT NULL AND statuses[l.n] = 'Queued'), '{}')
+    INTO held, jobs, histories, unwanted FROM (
+        SELECT g.n, g.key, t.job, t.owner, t.concurrency_key, t.cancel_requested_at, a.history
         FROM (SELECT u.key, u.attempt, u.n FROM unnest(keys, fences) WITH ORDINALITY AS u (key, attempt, n) ORDER BY u.key) g
         CROSS JOIN LATERAL (
-            SELECT t.ctid AS job, t.owner, t.concurrency_key, t.attempt FROM trabajos t
+            SELECT t.ctid AS job, t.owner, t.concurrency_key, t.attempt, t.cancel_requested_at FROM trabajos t
             WHERE t.key = g.key
             AND t.attempt = g.attempt AND t.status = 'Running' -- the fence
             FOR UPDATE) t
@@ -524,9 +539,13 @@ BEGIN
     IF held IS NULL THEN
         RETURN;
     END IF;
+    FOREACH n IN ARRAY unwanted LOOP
+        statuses[n] := 'Cancelled';
+    END LOOP;
     RETURN QUERY
     WITH done AS (
-        UPDATE trabajos t SET status = statuses[h.n], outcome = outcomes[h.n], execution_ms = executions_ms[h.n],
+        UPDATE trabajos t SET status = statuses[h.n],
+            outcome = CASE WHEN h.n = ANY (unwanted) THEN cancelled ELSE outcomes[h.n] END, execution_ms = executions_ms[h.n],
             commit_id = commits[h.n], user_failures = failures_of_user[h.n], platform_failures = failures_of_platform[h.n],
             eligible_at = CASE WHEN statuses[h.n] = 'Queued' THEN now() + delays_ms[h.n] * interval '1 millisecond'
                 ELSE t.eligible_at END,
@@ -547,9 +566,10 @@ BEGIN
         SELECT d.usuario, d.key::text, d.status FROM done d WHERE d.status <> 'Queued' ORDER BY d.key
         ON CONFLICT (usuario, key) DO UPDATE SET status = excluded.status
     ), unpublished AS (
-        -- the worker itself produces the record; should it not, a sweeper does
+        -- the worker itself produces the record of what it has ended; should it not, a sweeper does
         INSERT INTO outbox (key, attempt, publish_after)
-        SELECT d.key, d.attempt, now() + interval '10 seconds' FROM done d WHERE d.status <> 'Queued'
+        SELECT d.key, d.attempt, now() + CASE WHEN d.n = ANY (unwanted) THEN interval '0' ELSE interval '10 seconds' END FROM done d
+        WHERE d.status <> 'Queued'
     ), dead AS (
         INSERT INTO dead_letters (key, owner)
         SELECT d.key, d.owner FROM done d WHERE deaths[d.n] = 1 AND d.status = 'Failed'

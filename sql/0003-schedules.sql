@@ -198,7 +198,11 @@ DECLARE
     following timestamptz;
     any_fired boolean := false;
 BEGIN
-    FOR s IN SELECT * FROM schedules WHERE next_at <= now() ORDER BY next_at LIMIT most FOR UPDATE SKIP LOCKED LOOP
+    -- sorted once more: the locks of concurrency keys are taken in the order that all keep
+    FOR s IN
+        SELECT l.* FROM (SELECT * FROM schedules WHERE next_at <= now() ORDER BY next_at LIMIT most FOR UPDATE SKIP LOCKED) l
+        ORDER BY l.owner COLLATE "C", l.spec ->> 'concurrency_key' COLLATE "C" NULLS FIRST, l.next_at, l.id
+    LOOP
         schedule := s.id;
         moment := s.next_at;
         job := NULL;

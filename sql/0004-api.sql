@@ -206,8 +206,8 @@ BEGIN
     chosen := chosen[:most];
     PERFORM FROM trabajos t WHERE t.key = ANY (chosen) ORDER BY t.key FOR UPDATE;
     PERFORM concurrency_lock(c.owner, c.concurrency_key) FROM (
-        SELECT DISTINCT t.owner, t.concurrency_key FROM trabajos t WHERE t.key = ANY (chosen) AND t.concurrency_key IS NOT NULL
-        ORDER BY t.owner, t.concurrency_key) c;
+        SELECT DISTINCT t.owner COLLATE "C" AS owner, t.concurrency_key COLLATE "C" AS concurrency_key FROM trabajos t
+        WHERE t.key = ANY (chosen) AND t.concurrency_key IS NOT NULL ORDER BY 1, 2) c;
     -- those that are dead still, now that nobody else can move them
     SELECT count(*) INTO replayed FROM (
         SELECT d.key FROM dead_letters d WHERE d.key = ANY (chosen) ORDER BY d.key) c

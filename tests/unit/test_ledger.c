@@ -139,7 +139,7 @@ static void a_poison_row_is_the_datas_fault(void **state UNUSED) {
 	ledger_batch_free(batch);
 }
 
-enum { WRITERS = 4, ROUNDS = 12, ROWS = 200 };
+enum { WRITERS = 4, ROUNDS = 12, ROWS = 200, SHARED_ROWS = 21, SHARED_KEYS = 7 };
 static char many[ROWS][UUID_TEXT];
 
 // The same keys at the same time, each writer in another order, as frontends and workers do.
@@ -163,6 +163,44 @@ static void *write_all(void *arg) {
 	}
 	db_close(mine);
 	return (void *)failures;
+}
+
+// Jobs of their own, but of the same concurrency keys, which come in another order to each.
+static void *write_shared(void *arg) {
+	intptr_t writer = (intptr_t)arg, failures = 0;
+	struct db *mine;
+	assert_int_equal(db_open(&scratch.config, NULL, &mine), 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		struct ledger_batch *batch = ledger_batch_new();
+		for (int i = 0; i < SHARED_ROWS; i++) {
+			char key[UUID_TEXT],
+				name[] = {(char)('a' + (i * (2 * (int)writer + 1) + (int)writer) % SHARED_KEYS), '\0'};
+			uuid_v7(key);
+			AUTO_JSON json_t *spec = json_pack("{ss}", "concurrency_key", name);
+			struct trabajo trabajo = job(key, "https://a.example/r");
+			trabajo_spec_clear(&trabajo.spec);
+			assert_int_equal(trabajo_spec_read(spec, &trabajo.spec, NULL), 0);
+			ledger_batch_add(batch, &trabajo, NULL);
+			trabajo_clear(&trabajo);
+		}
+		struct db_params *params = ledger_batch_params(batch, 0, SHARED_ROWS);
+		if (db_execute(mine, &ledger_insert, params, NULL, NULL) != DB_OK) failures++;
+		db_params_free(params);
+		ledger_batch_free(batch);
+	}
+	db_close(mine);
+	return (void *)failures;
+}
+
+static void writers_of_jobs_with_the_same_concurrency_keys_do_not_deadlock(void **state UNUSED) {
+	pthread_t threads[WRITERS];
+	for (intptr_t i = 0; i < WRITERS; i++) assert_int_equal(pthread_create(&threads[i], NULL, write_shared, (void *)i), 0);
+	for (int i = 0; i < WRITERS; i++) {
+		void *failures;
+		pthread_join(threads[i], &failures);
+		assert_null(failures);
+	}
+	assert_sound();
 }
 
 static void writers_of_the_same_jobs_do_not_deadlock(void **state UNUSED) {
@@ -228,6 +266,7 @@ int main(void) {
 		cmocka_unit_test_setup(a_batch_can_be_bisected_in_key_order, empty),
 		cmocka_unit_test_setup(a_poison_row_is_the_datas_fault, empty),
 		cmocka_unit_test_setup(writers_of_the_same_jobs_do_not_deadlock, empty),
+		cmocka_unit_test_setup(writers_of_jobs_with_the_same_concurrency_keys_do_not_deadlock, empty),
 		cmocka_unit_test(many_taps_are_few_notifications),
 	};
 	return cmocka_run_group_tests(tests, start, stop);

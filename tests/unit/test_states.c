@@ -142,6 +142,19 @@ static void a_delayed_job_comes_in_time(void **state UNUSED) {
 	assert_claims(1, "ana");
 }
 
+static void a_cancelled_job_is_not_tried_again(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	assert_claims(1, "ana");
+	assert_says("SELECT answer FROM trabajos_cancel(" KEY(1) ", 'ana', 'x')", "asked");
+	assert_int_equal(finish_one("00000000-0000-7000-8000-000000000001", 1, "Queued", 60000), 1);
+	assert_says("SELECT status || ' ' || (outcome ->> 'code') FROM trabajos", "Cancelled cancelled");
+	assert_says("SELECT outcome ->> 'code' FROM attempts", "exit");
+	// its worker believes that it is queued: the record is the sweeper's, now
+	assert_says("SELECT count(*) FROM outbox WHERE publish_after <= now()", "1");
+	assert_says("SELECT count(*) FROM dead_letters", "0");
+	assert_sound();
+}
+
 static void a_queued_job_is_cancelled_at_once_and_only_once(void **state UNUSED) {
 	ADD_PLAIN(1, "ana", 3);
 	ADD(2, "ana", 0, "NULL", 1, false, "now() + interval '1 h'");
@@ -215,6 +228,7 @@ int main(void) {
 		cmocka_unit_test_setup(the_late_worker_writes_nothing, empty),
 		cmocka_unit_test_setup(an_attempt_that_is_tried_again_waits_for_its_moment, empty),
 		cmocka_unit_test_setup(a_delayed_job_comes_in_time, empty),
+		cmocka_unit_test_setup(a_cancelled_job_is_not_tried_again, empty),
 		cmocka_unit_test_setup(a_queued_job_is_cancelled_at_once_and_only_once, empty),
 		cmocka_unit_test_setup(a_replay_keeps_key_fence_and_history, empty),
 		cmocka_unit_test_setup(a_deleted_job_leaves_nothing_behind, empty),
