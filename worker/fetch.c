@@ -33,7 +33,8 @@ struct fetch_run {
 // One child's work, and who waits for it. Those of one place go one after another, first come, first served.
 struct fetching {
 	struct fetcher *fetcher;
-	struct fetch_child *child; // NULL: not begun, or over
+	struct fetch_child *child;   // NULL: not begun, or over
+	struct loop_timer *patience; // of those that wait for their turn
 	bool begun;
 	char *place; // the URL, and the credential where there is one: what has a mirror of its own
 	char *ref, *order;
@@ -180,6 +181,7 @@ static void fetching_free(struct fetching *fetching) {
 		fetching->runs = run->next;
 		free(run);
 	}
+	loop_timer_free(fetching->patience);
 	free(fetching->place);
 	free(fetching->ref);
 	forget_order(fetching);
@@ -256,6 +258,7 @@ static void fetched(const char *text, size_t length, const struct outcome *failu
 static int begin(struct fetching *fetching, struct error *error) {
 	struct fetcher *fetcher = fetching->fetcher;
 	fetching->begun = true;
+	if (fetching->patience) loop_timer_stop(fetching->patience);
 	int done = give(fetcher, &fetcher->child_config, fetching->order, fetched, fetching, &fetching->child, error);
 	forget_order(fetching);
 	return done;
@@ -274,6 +277,19 @@ static void begin_next(struct fetcher *fetcher, const char *place) {
 	deliver_all(next, NULL, &outcome);
 	outcome_clear(&outcome);
 	fetching_free(next);
+}
+
+// A server that is slow with one ref after another holds nobody longer than twice the time limit of a fetch.
+static void waited_too_long(void *arg) {
+	struct fetching *fetching = arg;
+	struct outcome outcome = {0};
+	outcome_set(&outcome, OUTCOME_FETCH, BLAME_PLATFORM, "waiting for another fetch of this URL took longer than %lld s",
+		(long long)fetching->fetcher->config.timeout_ms / 1000);
+	fetching_unlink(fetching);
+	fetching->begun = true; // nobody can be taken off it any more
+	deliver_all(fetching, NULL, &outcome);
+	outcome_clear(&outcome);
+	fetching_free(fetching);
 }
 
 static char *make_order(const struct fetcher *fetcher, const char *url, const char *ref, const struct credential *credential) {
@@ -338,7 +354,10 @@ static int enqueue(struct fetching *fetching, struct error *error) {
 	for (; *end; end = &(*end)->next) first = first && strcmp((*end)->place, fetching->place) != 0;
 	if (first && begin(fetching, error) < 0) return -1;
 	*end = fetching;
-	if (!first && !fetching->fetcher->spare) keep_spare(fetching->fetcher);
+	if (first) return 0;
+	fetching->patience = loop_timer_new(fetching->fetcher->loop, waited_too_long, fetching);
+	loop_timer_set(fetching->patience, fetching->fetcher->config.timeout_ms);
+	if (!fetching->fetcher->spare) keep_spare(fetching->fetcher);
 	return 0;
 }
 

@@ -73,14 +73,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def certificate(folder, host="localhost"):
-    """A self-signed certificate of a server, and its key: (ca.pem, both.pem)."""
+def certificate(folder, host="localhost", days=1):
+    """A self-signed certificate of a server, and its key: (ca.pem, both.pem). days: until it ends, from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.datetime.utcnow()
     made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=2))
+            .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256()))
     public = made.public_bytes(serialization.Encoding.PEM)
@@ -160,8 +160,9 @@ class Place:
                  "connect_timeout_ms": 2000, **more}
         return json.dumps(order) + "\n"
 
-    def fetch(self, url="r.git", ref=None, environment=None, **more):
-        done = subprocess.run([PROGRAM], input=self.order(url, ref, **more), stdout=subprocess.PIPE, text=True, timeout=60, check=True,
+    def fetch(self, url="r.git", ref=None, environment=None, memory_bytes=None, **more):
+        limit = [] if memory_bytes is None or "address" in str(PROGRAM) else ["prlimit", f"--as={memory_bytes}"]
+        done = subprocess.run([*limit, PROGRAM], input=self.order(url, ref, **more), stdout=subprocess.PIPE, text=True, timeout=60, check=True,
                               env={**os.environ, **(environment or {})})
         return json.loads(done.stdout)
 

@@ -1,10 +1,12 @@
 """Repositories and git servers that mean harm, against bin/trabajos-fetch over real HTTP: a clear outcome, in bounded time and space,
 and nothing written where it does not belong."""
+import hashlib
 import os
 import pathlib
 import struct
 import subprocess
 import threading
+import zlib
 
 import pytest
 
@@ -265,6 +267,74 @@ def test_a_pack_of_another_repository_is_not_taken_for_the_commit(place):
     pack = place.git("other.git", "pack-objects", "--all", "--stdout", input=b"", text=False)
     place.server.odd["/git/r.git/git-upload-pack"] = pack_answer(pkt(b"NAK\n"), sideband(1, pack) + b"0000")
     assert place.fetch()["code"] == "fetch"
+    assert trees(place) == []
+
+
+def packed(kind, size, content=b"", before=b""):
+    """One object of a pack, with the size that it claims."""
+    head = bytearray()
+    byte, size = (kind << 4) | (size & 15), size >> 4
+    while size:
+        head.append(byte | 0x80)
+        byte, size = size & 0x7f, size >> 7
+    head.append(byte)
+    return bytes(head) + before + zlib.compress(content)
+
+
+def number(value):
+    """As a delta writes sizes."""
+    out = bytearray()
+    while value > 0x7f:
+        out.append(value & 0x7f | 0x80)
+        value >>= 7
+    return bytes(out + bytes([value]))
+
+
+COMMIT, BLOB, OFS_DELTA, REF_DELTA = 1, 3, 6, 7
+BASE = packed(BLOB, 10, b"0123456789")
+LIES = {
+    "a commit of a terabyte": [packed(COMMIT, 1 << 40, b"tree ")],
+    "a blob of a terabyte": [packed(BLOB, 1 << 40, bytes(100000))],
+    "a blob of 2^63 bytes": [packed(BLOB, (1 << 63) + 5, b"x")],
+    "a blob shorter than it says": [packed(BLOB, 1000, b"x")],
+    "a blob longer than it says": [packed(BLOB, 1, bytes(1 << 24))],
+    "a delta to a terabyte": [BASE, packed(OFS_DELTA, 12, number(10) + number(1 << 40) + b"\x90\x0a", bytes([len(BASE)]))],
+    "a delta from beyond its base": [BASE, packed(OFS_DELTA, 9, number(10) + number(10) + b"\xb1\xff\x0a", bytes([len(BASE)]))],
+    "a delta of itself": [packed(OFS_DELTA, 4, number(10) + number(10) + b"\x90\x0a", b"\x00")],
+    "a delta of what comes before the pack": [packed(OFS_DELTA, 4, number(10) + number(10) + b"\x90\x0a", b"\xff\xff\x7f")],
+    "a delta of a missing object": [packed(REF_DELTA, 4, number(10) + number(10) + b"\x90\x0a", bytes(20))],
+    "an object of no kind": [packed(5, 1, b"x"), packed(0, 1, b"x")],
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_objects_that_lie_about_themselves_cost_no_memory_and_are_not_taken(place, name):
+    commit = place.commit()
+    pack = b"PACK" + struct.pack(">II", 2, len(LIES[name])) + b"".join(LIES[name])
+    pack += hashlib.sha1(pack).digest()
+    place.server.odd["/git/r.git/git-upload-pack"] = pack_answer(pkt(b"NAK\n"), sideband(1, pack) + b"0000")
+    assert place.fetch(memory_bytes=1 << 30)["code"] == "fetch"
+    assert trees(place) == []
+    place.server.odd.clear()  # what has come does no harm to what comes
+    assert place.fetch()["commit"] == commit
+
+
+@pytest.mark.parametrize("size, content", [(1000, b"x"), (1, bytes(1 << 24)), (1 << 40, bytes(100000)), (1 << 29, b"x")], ids=range(4))
+def test_a_file_that_lies_about_its_size_is_never_written(place, size, content):
+    def id_of(kind, body, claimed=None):
+        return hashlib.sha1(b"%s %d\0" % (kind, len(body) if claimed is None else claimed) + body).digest()
+
+    tree = b"100644 f\0" + id_of(b"blob", content, size)
+    commit = b"tree %s\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\nx\n" % id_of(b"tree", tree).hex().encode()
+    pack = b"PACK" + struct.pack(">II", 2, 3) + packed(COMMIT, len(commit), commit) + packed(2, len(tree), tree) + packed(BLOB, size, content)
+    pack += hashlib.sha1(pack).digest()
+    tip = id_of(b"commit", commit).hex().encode()
+    place.server.odd["/git/liar.git/info/refs"] = lambda request: request.wfile.write(
+        ADVERT + pkt(tip + b" HEAD\0side-band-64k ofs-delta\n") + pkt(tip + b" refs/heads/main\n") + b"0000")
+    place.server.odd["/git/liar.git/git-upload-pack"] = pack_answer(
+        pkt(b"NAK\n"), b"".join(sideband(1, pack[at:at + 60000]) for at in range(0, len(pack), 60000)) + b"0000")
+    answer = place.fetch("liar.git", memory_bytes=1 << 30)
+    assert answer.get("code") == "fetch" and answer["blame"] in ("user", "limit"), answer
     assert trees(place) == []
 
 

@@ -119,12 +119,19 @@ def test_a_server_of_the_deployments_own_authority_is_trusted(tls):
     assert answer["commit"] == commit
 
 
-def test_a_certificate_vouches_for_its_own_name_only(tmp_path):
-    ca, both = fetching.certificate(tmp_path, "git.example.org")
+@pytest.mark.parametrize("host, days", [("git.example.org", 1), ("localhost", -1)])
+def test_a_certificate_vouches_for_its_own_name_and_time_only(tmp_path, host, days):
+    ca, both = fetching.certificate(tmp_path, host, days)
     with fetching.place_at(tmp_path, both) as tls:
         tls.commit()
         assert "certificate" in failed(tls.fetch(environment={"GIT_CA_FILE": str(ca)}), "fetch", "user")
         assert tls.server.requests == []
+
+
+def test_a_server_that_speaks_no_tls_gets_no_credential(place):
+    url = place.base.replace("http:", "https:")
+    failed(place.fetch(url + "private.git", credential=BOT, git_allow=url), "fetch", "platform")
+    assert shown(place) == [] and place.server.requests == []
 
 
 # ---- with a worker

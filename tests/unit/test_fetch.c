@@ -315,6 +315,17 @@ static void a_url_is_fetched_once_at_a_time_and_others_meanwhile(void **state) {
 	fetch_run_cancel(rig->runs[1]);
 }
 
+static void nobody_waits_for_others_longer_than_for_a_fetch(void **state) {
+	struct rig *rig = *state;
+	for (size_t i = 0; i < 3; i++) {
+		AUTO_FREE char *ref = mem_format("ref%zu", i);
+		start(rig, i, "hang", ref);
+	}
+	run_until(rig, 3);
+	assert_non_null(strstr(rig->outcomes[0].message, "fetching took longer than 2 s"));
+	assert_non_null(strstr(rig->outcomes[2].message, "waiting for another fetch of this URL took longer than 2 s"));
+}
+
 static void who_is_cancelled_while_waiting_costs_no_child(void **state) {
 	struct rig *rig = *state;
 	start(rig, 0, "slow", "one");
@@ -476,6 +487,7 @@ int main(int argc, char **argv) {
 		WITH_RIG(who_wants_the_same_commit_shares_a_child),
 		WITH_RIG(those_that_want_a_branch_meanwhile_share_the_next_child),
 		WITH_RIG(a_url_is_fetched_once_at_a_time_and_others_meanwhile),
+		WITH_RIG(nobody_waits_for_others_longer_than_for_a_fetch),
 		WITH_RIG(who_is_cancelled_while_waiting_costs_no_child),
 		WITH_RIG(a_failure_does_not_stop_who_waits_behind_it),
 		WITH_RIG(the_childs_failures_come_with_their_blame),
