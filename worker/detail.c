@@ -30,6 +30,7 @@ void detail_fetched(struct detail *detail, const struct fetch_result *fetched, i
 void detail_limits(struct detail *detail, const struct sandbox_limits *limits, int64_t timeout_ms) {
 	json_t *json = json_object();
 	set_figure(json, "timeout_s", timeout_ms / 1000);
+	if (limits->cpu_s > 0) set_figure(json, "cpu_s", limits->cpu_s);
 	set_figure(json, "memory_bytes", limits->memory_bytes);
 	set_figure(json, "processes", limits->processes);
 	set_figure(json, "disk_bytes", limits->disk_bytes);

@@ -278,6 +278,7 @@ static void box_ended(const struct sandbox_report *report, void *arg) {
 		.report = report,
 		.command = job->fetched.plan.command,
 		.timeout_s = job->timeout_ms / 1000,
+		.cpu_s = job->limits.cpu_s,
 		.memory_bytes = job->limits.memory_bytes,
 		.processes = job->limits.processes,
 		.disk_bytes = job->limits.disk_bytes,

@@ -13,5 +13,6 @@ void job_limits(const struct worker_config *config, const struct plan *plan, int
 		.processes = config->job_processes,
 		.disk_bytes = config->job_disk_mb << 20,
 		.file_bytes = config->job_disk_mb << 20,
-		.open_files = OPEN_FILES};
+		.open_files = OPEN_FILES,
+		.cpu_s = config->job_cpu_s};
 }

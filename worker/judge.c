@@ -28,9 +28,15 @@ static void judge_stop(const struct judge_facts *facts, struct outcome *outcome)
 
 static void judge_limit(const struct judge_facts *facts, struct outcome *outcome) {
 	const struct sandbox_report *report = facts->report;
-	if (report->memory_hit)
+	if (report->cpu_hit)
+		outcome_set(outcome, OUTCOME_TIMEOUT, BLAME_LIMIT, "%s needed more than its %lld s of processor time",
+			facts->command, (long long)facts->cpu_s);
+	else if (report->memory_hit)
 		outcome_set(outcome, OUTCOME_MEMORY, BLAME_LIMIT, "%s needed more than its %lld MiB of memory", facts->command,
 			(long long)(facts->memory_bytes >> 20));
+	else if (report->signal == SIGXFSZ)
+		outcome_set(outcome, OUTCOME_DISK, BLAME_LIMIT, "%s wrote a file larger than its %lld MiB of disk",
+			facts->command, (long long)(facts->disk_bytes >> 20));
 	else if (report->disk_hit)
 		outcome_set(outcome, OUTCOME_DISK, BLAME_LIMIT, "%s filled its %lld MiB of disk", facts->command,
 			(long long)(facts->disk_bytes >> 20));
@@ -73,7 +79,8 @@ void judge(const struct judge_facts *facts, struct outcome *outcome) {
 		judge_not_started(facts, outcome);
 	} else if (well) {
 		outcome_set(outcome, OUTCOME_OK, BLAME_NONE, "%s exited with 0", facts->command);
-	} else if (report->memory_hit || report->disk_hit || report->processes_hit) {
+	} else if (report->cpu_hit || report->memory_hit || report->disk_hit || report->processes_hit ||
+		   report->signal == SIGXFSZ) {
 		judge_limit(facts, outcome);
 	} else if (report->signal != 0) {
 		const char *name = sigabbrev_np(report->signal);

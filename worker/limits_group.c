@@ -127,10 +127,11 @@ void limits_group_hits(const struct limits_group *group, int64_t *oom_kills, int
 struct process {
 	pid_t pid, parent;
 	int64_t tasks;
+	int64_t ticks; // own and of what it has reaped
 	bool inside;
 };
 
-// "pid (name) state ppid …"; the 20th field is the number of threads. The name may hold anything.
+// "pid (name) state ppid …"; the fields 14 to 17 are ticks of processor time, the 20th is the number of threads. The name may hold anything.
 static bool read_process(int proc, const char *pid, struct process *process) {
 	char path[64], text[1024];
 	(void)snprintf(path, sizeof(path), "%s/stat", pid);
@@ -139,7 +140,10 @@ static bool read_process(int proc, const char *pid, struct process *process) {
 	if (!at || strlen(at) < 4) return false;
 	process->pid = (pid_t)strtol(pid, NULL, 10);
 	process->parent = (pid_t)strtol(at + 4, NULL, 10);
-	for (int field = 2; at && field < 20; field++) at = strchr(at + 1, ' ');
+	for (int field = 2; at && field < 20; field++) {
+		at = strchr(at + 1, ' ');
+		if (at && field >= 13 && field < 17) process->ticks += strtoll(at + 1, NULL, 10);
+	}
 	process->tasks = at ? strtoll(at + 1, NULL, 10) : 1;
 	return true;
 }
@@ -214,6 +218,17 @@ void limits_group_read(const struct limits_group *group, pid_t tree, struct limi
 	*usage = (struct limits_usage){.memory_bytes = -1, .tasks = -1};
 	read_group(group, usage);
 	if (tree > 0 && !(group->limits->memory && group->limits->processes)) read_tree(group->limits, tree, usage);
+}
+
+int64_t limits_tree_cpu_us(pid_t tree) {
+	AUTO_CLOSE int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t count;
+	AUTO_FREE struct process *list = proc < 0 || tree <= 0 ? NULL : read_processes(proc, &count);
+	if (!list) return -1;
+	int64_t ticks = 0;
+	mark_inside(list, count, tree);
+	for (size_t i = 0; i < count; i++) ticks += list[i].inside ? list[i].ticks : 0;
+	return ticks * (1000000 / sysconf(_SC_CLK_TCK));
 }
 
 // ---- the end

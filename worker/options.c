@@ -39,6 +39,8 @@ static const struct option table[] = {
 	INTEGER("WORKER_UID_BASE", uid_base, "61000", 1000, INT_MAX - 1000,
 		"started by root: uid of the fetch; the slots' jobs have the ones behind it"),
 	INTEGER("JOB_TIMEOUT_S", job_timeout_s, "600", 1, 86400, "seconds that a job may run, at most"),
+	INTEGER("JOB_CPU_S", job_cpu_s, "0", 0, 86400,
+		"seconds of processor time of all of a job's processes together; 0: no limit"),
 	INTEGER("JOB_MEMORY_MB", job_memory_mb, "512", 16, 1 << 20, "MiB of memory of a job, at most"),
 	INTEGER("JOB_PROCESSES", job_processes, "256", 4, 1 << 20, "processes and threads of a job"),
 	INTEGER("JOB_DISK_MB", job_disk_mb, "1024", 1, 1 << 20, "MiB that a job can write, its copy of the tree included"),

@@ -46,6 +46,7 @@ json_t *sandbox_describe(const struct sandbox *sandbox)
 
 struct sandbox_limits {
 	int64_t memory_bytes, processes, disk_bytes, file_bytes, open_files;
+	int64_t cpu_s; // of all processes together; 0: no limit
 };
 
 struct sandbox_job {
@@ -62,14 +63,14 @@ struct sandbox_report {
 	// 126, and error (ERROR_INPUT) says why. false: nothing was run. Then error's kind is ERROR_INPUT where the tree itself is
 	// at fault (too deep; with disk_hit: larger than the job's disk), else it is the platform's (outcome sandbox).
 	bool ran;
-	int exit_code;                            // -1: ended by a signal
-	int signal;                               // 0: exited
-	bool memory_hit, processes_hit, disk_hit; // the limit was touched
-	bool shared;                              // nothing was copied: overlayfs showed the tree
-	int64_t peak_memory_bytes;                // -1: unknown; the largest of 50 ms samples and of any single process
-	int64_t cpu_us;                           // -1: unknown
-	int64_t workspace_us;                     // from sandbox_start until the tree stood in its place; -1: it never did
-	int64_t start_us, run_us;                 // from sandbox_start to the command's exec; from there to its end
+	int exit_code;                                     // -1: ended by a signal
+	int signal;                                        // 0: exited
+	bool memory_hit, processes_hit, disk_hit, cpu_hit; // the limit was touched
+	bool shared;                                       // nothing was copied: overlayfs showed the tree
+	int64_t peak_memory_bytes; // -1: unknown; the largest of 50 ms samples and of any single process
+	int64_t cpu_us;            // -1: unknown
+	int64_t workspace_us;      // from sandbox_start until the tree stood in its place; -1: it never did
+	int64_t start_us, run_us;  // from sandbox_start to the command's exec; from there to its end
 	struct error error;
 };
 void sandbox_report_clear(struct sandbox_report *report);

@@ -218,6 +218,7 @@ static int make_spec(const struct box_maker *maker, const struct sandbox_job *jo
 		.open_files = limits->open_files,
 		.files_most = files_most(limits->disk_bytes),
 		.network = job->egress,
+		.cpu_s = limits->cpu_s,
 		.disk_bytes = maker->level == SANDBOX_NONE ? limits->disk_bytes : 0,
 	};
 	// Where a group bounds them, it shall be the group that refuses: it counts the refusals. The second wall stands behind.

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #define SAMPLE_MS        50
+#define CPU_EVERY        10 // samples: it is dear, and a second more or less of no matter
 #define PREPARE_AHEAD_MS 30 // a job that is over sooner shall not have to share the processor with its successor
 #define CHUNK_BYTES      65536
 #define CHUNKS_PER_ROUND 8 // of one stream, before others have their turn
@@ -36,6 +37,7 @@ struct sandbox_run {
 	struct stream streams[2];
 	struct loop_timer *sample;
 	int64_t begun_us, started_us;
+	unsigned samples;
 	bool final; // its last event has come
 	bool killed;
 };
@@ -52,6 +54,7 @@ static void count_hits(struct sandbox_run *run) {
 	limits_group_hits(run->cell->box.group, &oom_kills, &refused_forks);
 	report->memory_hit = report->memory_hit || oom_kills > 0;
 	report->processes_hit = report->processes_hit || refused_forks > 0;
+	if (run->limits.cpu_s > 0 && report->cpu_us >= run->limits.cpu_s * 1000000) report->cpu_hit = true;
 	// The kernel's own measure came too quickly for the sampler.
 	if (report->memory_hit && report->peak_memory_bytes < run->limits.memory_bytes)
 		report->peak_memory_bytes = run->limits.memory_bytes;
@@ -118,6 +121,15 @@ static void drain(struct sandbox_run *run) {
 
 // ---- memory and processes, while it runs
 
+// An rlimit stands behind it, for single processes.
+static void sample_cpu(struct sandbox_run *run) {
+	if (run->limits.cpu_s <= 0 || ++run->samples % CPU_EVERY != 0) return;
+	const struct box *box = &run->cell->box;
+	if (limits_tree_cpu_us(box->bare ? box->pid : box->init_pid) < run->limits.cpu_s * 1000000) return;
+	run->report.cpu_hit = true;
+	sandbox_kill(run);
+}
+
 static void take_sample(void *arg) {
 	struct sandbox_run *run = arg;
 	struct sandbox_report *report = &run->report;
@@ -130,6 +142,7 @@ static void take_sample(void *arg) {
 	if (usage.memory_bytes > run->limits.memory_bytes) report->memory_hit = true;
 	// Processes are refused by the group or the rlimit, but where there is neither.
 	if (report->memory_hit || (report->processes_hit && maker->uid_counts)) sandbox_kill(run);
+	sample_cpu(run);
 	loop_timer_set(run->sample, SAMPLE_MS);
 }
 

@@ -67,6 +67,15 @@ static void a_limit_is_the_cause_only_where_the_job_failed(void **state) {
 		OUTCOME_MEMORY, BLAME_LIMIT);
 }
 
+static void processor_time_and_a_file_too_large_are_limits(void **state) {
+	(void)state;
+	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .exit_code = -1, .signal = 9, .cpu_hit = true},
+		OUTCOME_TIMEOUT, BLAME_LIMIT);
+	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .cpu_hit = true}, OUTCOME_OK, BLAME_NONE);
+	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .exit_code = -1, .signal = SIGXFSZ}, OUTCOME_DISK,
+		BLAME_LIMIT);
+}
+
 static void what_the_worker_ended_is_named_by_why(void **state) {
 	(void)state;
 	struct sandbox_report killed = {.ran = true, .exit_code = -1, .signal = 15};
@@ -142,6 +151,7 @@ int main(void) {
 		cmocka_unit_test(an_exit_code_and_a_signal_are_the_users),
 		cmocka_unit_test(a_command_that_was_not_found_is_said_to_be),
 		cmocka_unit_test(a_limit_is_the_cause_only_where_the_job_failed),
+		cmocka_unit_test(processor_time_and_a_file_too_large_are_limits),
 		cmocka_unit_test(what_the_worker_ended_is_named_by_why),
 		cmocka_unit_test(a_box_that_could_not_start_is_the_platforms_fault),
 		cmocka_unit_test(a_tree_that_does_not_fit_the_box_is_not),

@@ -149,6 +149,35 @@ static void empty_files_without_end_are_a_full_disk(void **state) {
 	assert_int_not_equal(result.report.exit_code, 0);
 }
 
+// Two seconds of the processor, by one process and by several that each take less.
+static void processor_time_counts_over_all_processes_of_the_job(void **state) {
+	(void)state;
+	static const char *const scripts[] = {"while :; do :; done", "for i in 1 2 3 4; do while :; do :; done & done; wait"};
+	for (size_t i = 0; i < COUNT_OF(scripts); i++) {
+		const char *const argv[] = {"/bin/sh", "-c", scripts[i], NULL};
+		struct sandbox_limits limits = rig_limits();
+		limits.cpu_s = 2;
+		AUTO_RESULT struct rig_result result;
+		rig_run_job(&rig, &(struct rig_job){.argv = argv, .limits = limits}, &result);
+		assert_true(result.report.cpu_hit);
+		assert_false(result.report.memory_hit);
+		assert_int_not_equal(result.report.signal, 0);
+		// At least most of it; how much more, is the machine's load.
+		assert_in_range(result.report.cpu_us, 1500000, 60000000);
+	}
+}
+
+static void waiting_is_no_processor_time(void **state) {
+	(void)state;
+	static const char *const argv[] = {"/bin/sh", "-c", "sleep 1.5; echo awake", NULL};
+	struct sandbox_limits limits = rig_limits();
+	limits.cpu_s = 1;
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .limits = limits}, &result);
+	assert_string_equal(result.out, "awake\n");
+	assert_false(result.report.cpu_hit);
+}
+
 static void a_fork_bomb_meets_its_limit_and_is_attributed(void **state) {
 	(void)state;
 	static const char *const argv[] = {"/bin/bash", "-c", "bomb() { bomb & bomb; }; bomb; wait", NULL};
@@ -239,6 +268,8 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(a_full_disk_is_the_jobs_own_and_is_attributed),
 		cmocka_unit_test(no_place_that_can_be_written_is_without_bounds),
 		cmocka_unit_test(empty_files_without_end_are_a_full_disk),
+		cmocka_unit_test(processor_time_counts_over_all_processes_of_the_job),
+		cmocka_unit_test(waiting_is_no_processor_time),
 		cmocka_unit_test(a_fork_bomb_meets_its_limit_and_is_attributed),
 		cmocka_unit_test(threads_count_as_processes),
 		cmocka_unit_test(a_tree_larger_than_the_disk_is_the_jobs_own_fault),

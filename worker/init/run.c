@@ -246,6 +246,8 @@ static void prepare(struct run *run) {
 	limit(RLIMIT_FSIZE, run->spec.file_bytes);
 	limit(RLIMIT_NOFILE, run->spec.open_files);
 	limit(RLIMIT_NPROC, run->spec.processes);
+	// Behind the sampler of the whole tree, so that what it ends is over the limit by any measure.
+	if (run->spec.cpu_s > 0) limit(RLIMIT_CPU, run->spec.cpu_s + 1);
 	// Not before the copy, which reads what is outside.
 	if (run->wall < 0) return;
 	if (landlock_enforce(run->wall) != 0) give_up("init: Landlock", errno, false);

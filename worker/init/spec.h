@@ -51,6 +51,7 @@ struct spec {
 	uint32_t text_bytes;            // argc + envc strings, each with its NUL, follow
 	int64_t processes;              // RLIMIT_NPROC; 0: leave it
 	int64_t file_bytes, open_files; // RLIMIT_FSIZE, RLIMIT_NOFILE
+	int64_t cpu_s;                  // RLIMIT_CPU; 0: leave it
 	int64_t files_most;             // inodes in the writable layer, the tree's included
 	int64_t disk_bytes;             // of the tree's copy at most; 0: the file system has its own limit
 	int64_t network;                // 1: egress; 0: none
