@@ -279,6 +279,16 @@ static void remove_dot_segments(char *path) {
 	*out = '\0';
 }
 
+// "..;x" is ".." to servers that cut parameters off a segment (RFC 3986, 3.3) before they look at it: as with an encoded "/", it
+// could step out of a prefix.
+static bool has_veiled_dots(const char *path) {
+	for (const char *at = strchr(path, '/'); at; at = strchr(at + 1, '/')) {
+		size_t dots = strspn(at + 1, ".");
+		if ((dots == 1 || dots == 2) && strchr(";%", at[1 + dots]) && at[1 + dots]) return true;
+	}
+	return false;
+}
+
 static int parse_path(const char *text, struct parts *parts, struct error *error) {
 	if (strpbrk(text, "?#")) return REFUSE(ERROR_INPUT, "a query or fragment in a repository's URL is refused");
 	parts->path = normal_escapes(*text ? text : "/", error);
@@ -286,6 +296,8 @@ static int parse_path(const char *text, struct parts *parts, struct error *error
 	if (strspn(parts->path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@%/") !=
 		strlen(parts->path))
 		return REFUSE(ERROR_INPUT, "the URL's path has a character that must be percent-encoded");
+	if (has_veiled_dots(parts->path))
+		return REFUSE(ERROR_INPUT, "the URL's path has a segment that some servers take for ..");
 	remove_dot_segments(parts->path);
 	return 0;
 }

@@ -65,6 +65,7 @@ static void paths_lose_dot_segments_and_needless_escapes(void **state) {
 	expect_text("https://h.org/a/%2e%2E/b", "", "https://h.org/b");
 	expect_text("https://h.org/%7euser/%41%c3%a4%20x", "", "https://h.org/~user/A%C3%A4%20x");
 	expect_text("https://h.org//a//../b", "", "https://h.org//a/b");
+	expect_text("https://h.org/a;b/...;/.git;x", "", "https://h.org/a;b/...;/.git;x");
 	expect_text("https://h.org/...", "", "https://h.org/...");
 	expect_text("https://h.org/a..b/.c/", "", "https://h.org/a..b/.c/");
 }
@@ -94,7 +95,9 @@ static void what_is_no_url_is_bad_input(void **state) {
 		"https://a,b.org/",
 		"https://b\xc3\xbc"
 		"cher.example/",
-		"https://h.org/\xc3\xa4", "https://h.org/[x]", "https://h.org/{x}", "https://h.org/a|b", NULL};
+		"https://h.org/\xc3\xa4", "https://h.org/[x]", "https://h.org/{x}", "https://h.org/a|b",
+		"https://h.org/a/..;/b", "https://h.org/a/..;x=y/b", "https://h.org/a/%2e%2E;/b", "https://h.org/a/..%3b/b",
+		"https://h.org/.;/b", "https://h.org/a/..;", NULL};
 	for (const char *const *text = texts; *text; text++) expect_kind(*text, "", ERROR_INPUT, NULL);
 }
 

@@ -104,7 +104,8 @@ int fault_remote(struct outcome *outcome, int code, enum fault_cause cause) {
 		return set(outcome, OUTCOME_FETCH, BLAME_PLATFORM,
 			"the git server does not take the credential that the operator has given for this URL (GIT_CREDENTIALS_FILE)");
 	if (code == GIT_EAUTH || is_status("401"))
-		return set(outcome, OUTCOME_NOT_FOUND, BLAME_USER, "there is no such repository, or it is a private one");
+		return set(outcome, OUTCOME_NOT_FOUND, BLAME_USER,
+			"there is no such repository, or it is a private one (the operator can give a credential for it: GIT_CREDENTIALS_FILE)");
 	if (is_missing()) return set(outcome, OUTCOME_NOT_FOUND, BLAME_USER, "there is no such repository");
 	if (is_no_git_server())
 		return set(
