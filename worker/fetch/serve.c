@@ -94,6 +94,7 @@ static json_t *describe(struct work *work) {
 	json_t *answer = json_copy(work->tree);
 	json_object_del(answer, "boot");
 	json_object_del(answer, "version");
+	json_object_del(answer, "seal");
 	json_object_set_new(answer, "ok", json_true());
 	json_object_set_new(answer, "remote", json_boolean(work->mirror.asked));
 	json_object_set_new(answer, "added_bytes", json_integer(added));

@@ -4,6 +4,7 @@
 #include "worker/fetch/fault.h"
 #include "worker/fetch/folder.h"
 #include "worker/fetch/reply.h"
+#include "worker/fetch/seal.h"
 #include "worker/plan.h"
 
 #include <errno.h>
@@ -47,6 +48,13 @@ static bool is_current(const json_t *tree, const char *mirror, const char *commi
 	       strcmp(ours, mirror) == 0 && id && strcmp(id, commit) == 0;
 }
 
+// Once for each tree in a worker's life: from then on the worker knows it by heart.
+static bool is_sealed(int dir_fd, const char *commit, const json_t *tree) {
+	char seal[DIGEST_TEXT];
+	const char *known = json_text(tree, "seal");
+	return known && seal_tree(dir_fd, commit, seal) == 0 && strcmp(seal, known) == 0;
+}
+
 json_t *store_find(int root_fd, const char *mirror, const char *commit) {
 	AUTO_FREE char *folder = mem_format("trees/%s", mirror);
 	AUTO_FREE char *name = mem_format("%s.json", commit);
@@ -58,7 +66,7 @@ json_t *store_find(int root_fd, const char *mirror, const char *commit) {
 	struct stat status;
 	if (!text || json_read(text, length, TREE_JSON_MAX, &tree, NULL) < 0 || !is_current(tree, mirror, commit)) return NULL;
 	if (fstatat(dir_fd, commit, &status, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(status.st_mode)) return NULL;
-	return STEAL(tree);
+	return is_sealed(dir_fd, commit, tree) ? STEAL(tree) : NULL;
 }
 
 // ---- putting
@@ -133,6 +141,9 @@ static int put_in(int dir_fd, const char *mirror, const char *commit, const char
 	json_object_set_new(tree, "tree", json_sprintf("trees/%s/%s", mirror, commit));
 	json_object_set_new(tree, "bytes", json_integer(sum.bytes));
 	json_object_set_new(tree, "files", json_integer(sum.files));
+	char seal[DIGEST_TEXT];
+	if (seal_tree(dir_fd, fresh, seal) < 0) return fault_errno(outcome, "reading the tree", errno);
+	json_object_set_new(tree, "seal", json_string(seal));
 	AUTO_CLOSE int tree_fd = folder_open(dir_fd, fresh);
 	if (tree_fd < 0) return fault_errno(outcome, "opening the tree", errno);
 	if (describe_plan(tree_fd, tree, outcome) < 0) return -1;

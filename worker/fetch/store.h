@@ -1,6 +1,8 @@
 // Trees that stand ready under WORKER_DIR/trees/<mirror>/<commit>, each with <commit>.json beside it: what is known of it, so
 // that a second run looks nothing up. The JSON is written last; without it the tree does not count.
 //
+// A tree that is not what it was when it was written (seal.h) does not count either, and is written anew.
+//
 // Nothing is synced to disk: a tree counts only in the boot that wrote it (its JSON names the boot).
 #pragma once
 
