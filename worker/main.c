@@ -15,6 +15,7 @@
 #include "worker/job_count.h"
 #include "worker/lease.h"
 #include "worker/options.h"
+#include "worker/sandbox_show.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -44,9 +45,6 @@ static struct metric slots_total = {
 	.name = "trabajos_worker_slots", .help = "jobs that can run at the same time", .type = METRIC_GAUGE};
 static struct metric slots_busy = {
 	.name = "trabajos_worker_busy", .help = "jobs that are fetched, run or written", .type = METRIC_GAUGE};
-static struct metric isolation = {.name = "trabajos_worker_isolation_level",
-	.help = "isolation of jobs: 0 full, 1 reduced, 2 none",
-	.type = METRIC_GAUGE};
 
 int64_t worker_busy_slots(const struct worker *worker) {
 	int64_t busy = 0;
@@ -273,9 +271,6 @@ static void open_sandbox(struct worker *worker) {
 		fail(&error);
 	}
 	enum sandbox_level level = sandbox_level(worker->sandbox);
-	metric_set(&isolation, level);
-	if (sandbox_missing(worker->sandbox))
-		log_warn(log_m("isolation is not full"), log_s("missing", sandbox_missing(worker->sandbox)));
 	if (level <= config.weakest && !sandbox_no_egress(worker->sandbox)) return;
 	if (level <= config.weakest)
 		error_set(
@@ -344,13 +339,14 @@ static void start(struct run *run) {
 	AUTO_ERROR struct error error = {0};
 	metrics_register(&slots_total);
 	metrics_register(&slots_busy);
-	metrics_register(&isolation);
 	job_count_register();
 	metric_set(&slots_total, worker->config.slots);
 	uuid_v7(worker->id);
 	worker->slots = mem_zalloc_array((size_t)worker->config.slots, sizeof(struct job *));
 	worker->loop = loop_new();
 	open_sandbox(worker);
+	sandbox_show_log(worker->sandbox);
+	sandbox_show_metrics(worker->sandbox);
 	open_fetcher(worker);
 	if (http_metrics_open(worker->loop, worker->config.metrics_listen, ready, run, &run->metrics, &error) < 0) fail(&error);
 	run->prepared = loop_wakeup_new(worker->loop, prepared, run);
@@ -406,10 +402,7 @@ static void stop(struct run *run) {
 static int check(struct worker *worker) {
 	worker->loop = loop_new();
 	open_sandbox(worker);
-	AUTO_JSON json_t *description = sandbox_describe(worker->sandbox);
-	AUTO_FREE char *text = json_write(description);
-	printf("sandbox: %s\n", text);
-	if (sandbox_missing(worker->sandbox)) printf("missing for full isolation: %s\n", sandbox_missing(worker->sandbox));
+	sandbox_show_check(worker->sandbox);
 	open_fetcher(worker);
 	int code = check_kafka(&worker->config.kafka, EXIT_FINE);
 	code = check_postgres(&worker->config.db, code);
