@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define MOST_POLICIES 64
+#define HOUR_MS       3600000.0
 #define TITLE(verb)   program_invocation_short_name = (char *)(uintptr_t)("trabajos observer " verb)
 
 enum format { FORMAT_TEXT, FORMAT_CSV, FORMAT_SVG, FORMAT_TRACE };
@@ -197,33 +198,53 @@ static double seconds(int64_t ms) {
 	return (double)ms / 1000;
 }
 
-static void say_advice(const struct replay_ledger *ledger) {
+static char *range(int64_t least, int64_t most) {
+	if (least == most) return mem_strdup(workers(least).text);
+	return mem_format("%" PRId64 " to %s", least, workers(most).text);
+}
+
+static void say_observed(const struct replay_config *config, const struct replay_ledger *ledger) {
+	printf("The last %" PRId64 " h: %zu runs by up to %s of %" PRId64
+	       " slot%s; wait P50 %.1f s, P95 %.1f s, %.1f %% within %.0f s.\n",
+		hours, ledger->runs, workers(ledger->workers).text, ledger->slots, ledger->slots == 1 ? "" : "s",
+		seconds(ledger->p50_ms), seconds(ledger->p95_ms), 100.0 * (double)ledger->in_time / (double)ledger->runs,
+		seconds(config->limits.deadline_ms));
 	if (ledger->decisions == 0) {
 		puts("No advice was kept in that time.");
 		return;
 	}
-	printf("Advised: %" PRId64 " to %s, in %" PRId64 " decisions; there were %" PRId64 " to %" PRId64 ".\n", ledger->least,
-		workers(ledger->most).text, ledger->decisions, ledger->there_least, ledger->there_most);
+	AUTO_FREE char *advised = range(ledger->least, ledger->most), *there = range(ledger->there_least, ledger->there_most);
+	printf("Advised: %s, in %" PRId64 " decision%s; there were %s.\n", advised, ledger->decisions,
+		ledger->decisions == 1 ? "" : "s", there);
 }
 
-static void say_score(const struct replay_trace *trace, struct replay_config *config, const struct replay_ledger *ledger) {
+static void say_fixed(const struct replay_outcome *there, const struct replay_outcome *fewest, int64_t deadline_ms) {
+	printf("Simulated: %s all the time have a P95 wait of %.1f s, with %.1f worker hours.\n",
+		workers(there->policy.number).text, seconds(there->p95_ms), (double)there->worker_ms / HOUR_MS);
+	if (fewest->policy.number > there->policy.number) {
+		printf("%" PRId64 " → %s would have cut the P95 wait from %.1f s to %.1f s, with %.1f worker hours.\n",
+			there->policy.number, workers(fewest->policy.number).text, seconds(there->p95_ms),
+			seconds(fewest->p95_ms), (double)fewest->worker_ms / HOUR_MS);
+	} else if (fewest->policy.number < there->policy.number) {
+		printf("%" PRId64 " → %s would have kept 95 %% within %.0f s as well: P95 %.1f s, with %.1f worker hours.\n",
+			there->policy.number, workers(fewest->policy.number).text, seconds(deadline_ms),
+			seconds(fewest->p95_ms), (double)fewest->worker_ms / HOUR_MS);
+	} else {
+		printf("Fewer would not have kept 95 %% within %.0f s%s.\n", seconds(deadline_ms),
+			fewest->p95_ms > deadline_ms ? ", nor do these" : "");
+	}
+}
+
+static void say_score(
+	const struct replay_trace *trace, const struct replay_config *config, const struct replay_ledger *ledger) {
 	struct replay_outcome there = play_fixed(trace, config, ledger->workers > 0 ? ledger->workers : 1);
-	struct replay_outcome fixed = fewest_in_time(trace, config), ruled;
+	struct replay_outcome fewest = fewest_in_time(trace, config), ruled;
 	replay_run(trace, config, &(struct replay_policy){.kind = REPLAY_RULE}, &ruled);
-	printf("The last %" PRId64 " h: %zu runs by up to %s of %" PRId64
-	       " slots; wait P50 %.1f s, P95 %.1f s, %.1f %% within %.0f s.\n",
-		hours, ledger->runs, workers(ledger->workers).text, ledger->slots, seconds(ledger->p50_ms),
-		seconds(ledger->p95_ms), 100.0 * (double)ledger->in_time / (double)ledger->runs,
-		seconds(config->limits.deadline_ms));
-	say_advice(ledger);
-	printf("Simulated with %s all the time: P95 %.1f s, %.1f worker hours.\n", workers(there.policy.number).text,
-		seconds(there.p95_ms), (double)there.worker_ms / 3600000);
-	printf("%" PRId64 " → %s would have %s the P95 wait from %.1f s to %.1f s, with %.1f worker hours.\n",
-		there.policy.number, workers(fixed.policy.number).text, fixed.p95_ms < there.p95_ms ? "cut" : "changed",
-		seconds(there.p95_ms), seconds(fixed.p95_ms), (double)fixed.worker_ms / 3600000);
-	printf("The rule, with up to %s, would have had a P95 wait of %.1f s and %.1f %% in time, with %.1f worker hours.\n",
+	say_observed(config, ledger);
+	say_fixed(&there, &fewest, config->limits.deadline_ms);
+	printf("The rule, with up to %s, has a P95 wait of %.1f s and %.1f %% in time, with %.1f worker hours.\n",
 		workers(ruled.most_workers).text, seconds(ruled.p95_ms), 100.0 * (double)ruled.in_time / (double)ruled.jobs,
-		(double)ruled.worker_ms / 3600000);
+		(double)ruled.worker_ms / HOUR_MS);
 }
 
 static int score(bool check, struct error *error) {

@@ -23,11 +23,8 @@ static const struct db_statement query_runs = {"replay_runs",
 	") SELECT (extract(epoch FROM since) * 1000)::bigint, (extract(epoch FROM started_at) * 1000)::bigint,"
 	" (extract(epoch FROM finished_at) * 1000)::bigint, dense_rank() OVER (ORDER BY owner) - 1 FROM runs ORDER BY since"};
 
-static const struct db_statement query_workers = {"replay_workers",
-	"SELECT coalesce((SELECT max(workers) FROM (SELECT count(DISTINCT worker) AS workers FROM attempts"
-	" WHERE finished_at > now() - $1::bigint * interval '1 hour'"
-	" GROUP BY floor(extract(epoch FROM started_at) / 300)) AS spans), 0),"
-	" coalesce((SELECT slots FROM workers ORDER BY seen_at DESC LIMIT 1), 1)"};
+static const struct db_statement query_slots = {"replay_slots",
+	"SELECT coalesce((SELECT slots FROM workers ORDER BY seen_at DESC LIMIT 1), 1) WHERE $1::bigint > 0"};
 
 static const struct db_statement query_decisions = {"replay_decisions",
 	"SELECT count(*), coalesce(min(wanted), 0), coalesce(max(wanted), 0), coalesce(min(actual), 0), coalesce(max(actual), 0)"
@@ -56,6 +53,18 @@ static void sum_up(int64_t *waits, size_t count, int64_t deadline_ms, struct rep
 	ledger->p95_ms = waits[(count * 95 + 99) / 100 - 1];
 }
 
+// The most runs that there were at one time; both are sorted here.
+static int64_t most_at_once(int64_t *starts, int64_t *ends, size_t count) {
+	int64_t running = 0, most = 0;
+	qsort(starts, count, sizeof *starts, smaller_first);
+	qsort(ends, count, sizeof *ends, smaller_first);
+	for (size_t i = 0, ended = 0; i < count; i++) {
+		for (; ends[ended] <= starts[i]; ended++) running--;
+		if (++running > most) most = running;
+	}
+	return most;
+}
+
 static int read_runs(const struct db_result *result, int64_t hours, int64_t deadline_ms, struct replay_trace *trace,
 	struct replay_ledger *ledger, struct error *error) {
 	size_t count = db_rows(result);
@@ -64,7 +73,8 @@ static int read_runs(const struct db_result *result, int64_t hours, int64_t dead
 		return error_set(error, ERROR_INPUT,
 			"ledger: more than %d runs ended in the last %" PRId64 " h, ask for fewer hours", REPLAY_LEDGER_MOST,
 			hours);
-	AUTO_FREE int64_t *waits = mem_zalloc_array(count, sizeof *waits);
+	AUTO_FREE int64_t *waits = mem_zalloc_array(count, sizeof *waits), *starts = mem_zalloc_array(count, sizeof *starts),
+			  *ends = mem_zalloc_array(count, sizeof *ends);
 	int64_t first_ms = db_get_int(result, 0, 0);
 	for (size_t row = 0; row < count; row++) {
 		int64_t since_ms = db_get_int(result, row, 0), start_ms = db_get_int(result, row, 1),
@@ -74,22 +84,25 @@ static int read_runs(const struct db_result *result, int64_t hours, int64_t dead
 			.user = (int32_t)db_get_int(result, row, 3)};
 		replay_trace_add(trace, &job);
 		waits[row] = start_ms - since_ms;
+		starts[row] = start_ms;
+		ends[row] = start_ms + job.run_ms;
 	}
 	replay_trace_finish(trace);
 	sum_up(waits, count, deadline_ms, ledger);
+	ledger->at_once = most_at_once(starts, ends, count);
 	return 0;
 }
 
 static int read_all(struct db *db, int64_t hours, int64_t deadline_ms, struct replay_trace *trace, struct replay_ledger *ledger,
 	struct error *error) {
-	struct db_result *runs = NULL, *workers = NULL, *decisions = NULL;
+	struct db_result *runs = NULL, *of_workers = NULL, *decisions = NULL;
 	int result = ask(db, &query_runs, hours, &runs, error);
 	if (result == 0) result = read_runs(runs, hours, deadline_ms, trace, ledger, error);
-	if (result == 0) result = ask(db, &query_workers, hours, &workers, error);
+	if (result == 0) result = ask(db, &query_slots, hours, &of_workers, error);
 	if (result == 0) result = ask(db, &query_decisions, hours, &decisions, error);
 	if (result == 0) {
-		ledger->workers = db_get_int(workers, 0, 0);
-		ledger->slots = db_get_int(workers, 0, 1);
+		ledger->slots = db_get_int(of_workers, 0, 0);
+		ledger->workers = (ledger->at_once + ledger->slots - 1) / ledger->slots;
 		ledger->decisions = db_get_int(decisions, 0, 0);
 		ledger->least = db_get_int(decisions, 0, 1);
 		ledger->most = db_get_int(decisions, 0, 2);
@@ -97,7 +110,7 @@ static int read_all(struct db *db, int64_t hours, int64_t deadline_ms, struct re
 		ledger->there_most = db_get_int(decisions, 0, 4);
 	}
 	db_result_free(runs);
-	db_result_free(workers);
+	db_result_free(of_workers);
 	db_result_free(decisions);
 	return result;
 }

@@ -9,7 +9,8 @@
 struct replay_ledger {
 	size_t runs, in_time; // claimed within deadline_ms
 	int64_t p50_ms, p95_ms;
-	int64_t workers;                 // most that ran something within the same 5 minutes
+	int64_t at_once;                 // the most runs at one time
+	int64_t workers;                 // that it takes to run so many
 	int64_t slots;                   // of the worker last seen; 1 where there was never one
 	int64_t decisions;               // of the observer in that time
 	int64_t least, most;             // workers that these wanted

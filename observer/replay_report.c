@@ -126,8 +126,9 @@ void replay_report_svg(const struct replay_trace *trace, const struct replay_out
 		for (size_t j = count; j-- > 0;) draw_line(&panels[i], &outcomes[j], i == 0, colours[j], out);
 	}
 	for (size_t j = 0; j < count; j++)
-		fprintf(out, "<text x=\"%d\" y=\"16\" fill=\"%s\">%s: %.1f h, %.1f %% in time</text>\n", LEFT + (int)j * 160,
-			colours[j], replay_policy_name(&outcomes[j].policy, name), (double)outcomes[j].worker_ms / HOUR_MS,
+		fprintf(out, "<text x=\"%d\" y=\"%d\" fill=\"%s\">%s: %.1f worker hours, %.1f %% in time</text>\n",
+			LEFT + (int)(j % 3) * WIDTH / 3, 16 + (int)(j / 3) * 16, colours[j],
+			replay_policy_name(&outcomes[j].policy, name), (double)outcomes[j].worker_ms / HOUR_MS,
 			percent(outcomes[j].in_time, outcomes[j].jobs));
 	fputs("</svg>\n", out);
 }

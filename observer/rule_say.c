@@ -62,13 +62,13 @@ static void say_floor(FILE *out, const struct sample *sample, const struct rule_
 		decision->floor, plural(decision->floor));
 }
 
-static void say_kept(FILE *out, const struct rule_decision *decision) {
+static void say_kept(FILE *out, const struct sample *sample, const struct rule_decision *decision) {
 	char time[32];
 	if (decision->starting > 0)
 		fprintf(out, "; %" PRId64 " of them start%s", decision->starting, decision->starting == 1 ? "s" : "");
-	if (decision->wanted > decision->needed)
-		fprintf(out, "; %" PRId64 " would do, an idle one is kept for %s", decision->needed,
-			seconds(decision->idle_ms, time));
+	if (decision->wanted <= decision->needed) return;
+	fprintf(out, "; %" PRId64 " would do", decision->needed);
+	if (sample->idle > 0) fprintf(out, ", an idle one is kept for %s", seconds(decision->idle_ms, time));
 }
 
 static void say_bound(
@@ -89,7 +89,7 @@ static void say_bound(
 		fputs("; a record waits in Kafka", out);
 		break;
 	case RULE_KEPT:
-		say_kept(out, decision);
+		say_kept(out, sample, decision);
 		break;
 	case RULE_STEP:
 		fprintf(out, "; SCALE_STEP_UP, %" PRId64 " would be needed", decision->needed);

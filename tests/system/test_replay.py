@@ -68,6 +68,6 @@ def test_the_last_day_of_the_ledger_is_scored(stack, user, script, worker):
     environment = trabajos.Daemon(stack, "trabajos", "score").environment()
     done = observer("score", environment=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("The last 24 h: ") and "the P95 wait from" in done.stdout
+    assert done.stdout.startswith("The last 24 h: ") and "\nSimulated: " in done.stdout and "\nThe rule, with up to " in done.stdout
     again = observer("replay", "--replay-keda=none", environment=environment)
     assert again.returncode == 0 and "\nrule " in again.stdout

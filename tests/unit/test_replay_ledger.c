@@ -84,6 +84,8 @@ static void runs_come_back_with_their_arrival_their_time_and_their_user(void **s
 	assert_int_equal(ledger.p50_ms, 30000);
 	assert_int_equal(ledger.p95_ms, 90000);
 	assert_int_equal(ledger.slots, 4);
+	assert_int_equal(ledger.at_once, 1);
+	assert_int_equal(ledger.workers, 1);
 	assert_int_equal(ledger.decisions, 2);
 	assert_int_equal(ledger.most, 5);
 	assert_int_equal(ledger.least, 1);
@@ -105,8 +107,23 @@ static void each_attempt_is_a_job_that_arrived_when_it_might_be_claimed(void **s
 	assert_int_equal(trace.count, 2);
 	assert_true(is_about(trace.jobs[1].arrival_ms, 900000));
 	assert_int_equal(trace.jobs[1].run_ms, 30000);
+	assert_int_equal(ledger.at_once, 1);
+	assert_int_equal(ledger.workers, 1);
 	assert_true(is_about(ledger.p50_ms, 10000));
 	assert_true(is_about(ledger.p95_ms, 20000));
+	replay_trace_clear(&trace);
+}
+
+static void the_workers_are_those_that_what_ran_at_once_took(void **state) {
+	(void)state;
+	struct replay_trace trace = {0};
+	struct replay_ledger ledger;
+	AUTO_ERROR struct error error = {0};
+	for (int i = 0; i < 9; i++) add_run(i, "ana", 1000 - i, 0, i < 5 ? 100 : 2);
+	run("INSERT INTO workers (worker, host, pid, version, slots, isolation) VALUES ('w1', 'h', 1, '0', 4, 'full')");
+	assert_int_equal(read_back(&trace, &ledger, &error), 0);
+	assert_true(ledger.at_once == 6 || ledger.at_once == 7); // one ends as the next but one begins
+	assert_int_equal(ledger.workers, 2);
 	replay_trace_clear(&trace);
 }
 
@@ -136,6 +153,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(runs_come_back_with_their_arrival_their_time_and_their_user, empty),
 		cmocka_unit_test_setup(each_attempt_is_a_job_that_arrived_when_it_might_be_claimed, empty),
+		cmocka_unit_test_setup(the_workers_are_those_that_what_ran_at_once_took, empty),
 		cmocka_unit_test_setup(an_empty_ledger_says_so, empty),
 		cmocka_unit_test_setup(a_database_that_is_away_is_named, empty),
 	};
