@@ -168,12 +168,12 @@ END $$;
 
 -- ---- why a job waits, where it stands, and when it will start
 
--- The owner's jobs that go before: counted up to 10,000; beyond, the planner's estimate (EXPLAIN: not in a stable function).
+-- The owner's jobs that go before: counted up to 2,000; beyond, the planner's estimate (EXPLAIN: not in a stable function).
 CREATE FUNCTION queue_ahead(lane_rank smallint, whose text, at_place smallint, since timestamptz, k uuid,
     OUT jobs bigint, OUT estimated boolean)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
-    most constant integer := 10000;
+    most constant integer := 2000;
     plan jsonb;
 BEGIN
     SELECT count(*) INTO jobs FROM (
