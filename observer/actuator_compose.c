@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/utsname.h>
 
 #define API          "http://docker/v1.41"
@@ -30,6 +31,7 @@ struct compose {
 	const struct fleet_options *options;
 	struct fleet *fleet;
 	struct client *client;
+	LIST_HEAD(, call) calls; // under way
 	char *project;
 	struct container *all;
 	size_t count;
@@ -46,6 +48,7 @@ struct compose {
 struct call;
 typedef void call_done(struct compose *compose, const struct call *call, int status, json_t *json, const char *text);
 struct call {
+	LIST_ENTRY(call) entry;
 	struct compose *compose;
 	call_done *done;
 	char id[80]; // of the container that it is about
@@ -68,6 +71,7 @@ static void give_up(struct compose *compose) {
 
 static void came(int status, const char *body, size_t length, const struct error *error, void *arg) {
 	AUTO_FREE struct call *call = arg;
+	LIST_REMOVE(call, entry);
 	AUTO_JSON json_t *json = NULL;
 	struct compose *compose = call->compose;
 	if (status == 0) {
@@ -95,6 +99,7 @@ static void ask(struct compose *compose, const char *id, const char *method, con
 		.body = body,
 		.most_bytes = ANSWER_BYTES,
 		.timeout_ms = timeout_ms};
+	LIST_INSERT_HEAD(&compose->calls, call, entry);
 	client_send(compose->client, &request, came, call);
 }
 
@@ -341,7 +346,11 @@ static void compose_change(
 
 static void compose_close(void *self) {
 	struct compose *compose = self;
-	client_free(compose->client);
+	client_free(compose->client); // which calls nobody back
+	for (struct call *call = LIST_FIRST(&compose->calls), *next; call; call = next) {
+		next = LIST_NEXT(call, entry);
+		free(call);
+	}
 	error_clear(&compose->failure);
 	free(compose->project);
 	free(compose->all);
@@ -357,6 +366,7 @@ static int compose_open(
 	compose->options = options;
 	compose->fleet = fleet;
 	compose->client = client_new(loop);
+	LIST_INIT(&compose->calls);
 	compose->project = *options->compose_project ? mem_strdup(options->compose_project) : NULL;
 	*self = compose;
 	return 0;

@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define ANSWER_BYTES (32 << 20)
 #define TIMEOUT_MS   10000
@@ -28,6 +29,7 @@ struct kubernetes {
 	const struct fleet_options *options;
 	struct fleet *fleet;
 	struct client *client;
+	LIST_HEAD(, call) calls; // under way
 	char *url, *namespace, *ca_file;
 	char *version; // of the scale that was looked at: nobody else's change is overwritten
 	int64_t replicas;
@@ -41,6 +43,7 @@ struct kubernetes {
 };
 
 struct call {
+	LIST_ENTRY(call) entry;
 	struct kubernetes *kubernetes;
 	const char *what;
 	void (*done)(struct kubernetes *kubernetes, json_t *json); // NULL: it failed, and that was noted
@@ -61,6 +64,7 @@ static char *read_text(const char *folder, const char *name, struct error *error
 
 static void came(int status, const char *body, size_t length, const struct error *error, void *arg) {
 	AUTO_FREE struct call *call = arg;
+	LIST_REMOVE(call, entry);
 	AUTO_JSON json_t *json = NULL;
 	struct kubernetes *kubernetes = call->kubernetes;
 	if (json_read(body, length, ANSWER_BYTES, &json, NULL) != 0) json = NULL;
@@ -94,6 +98,7 @@ static int ask(struct kubernetes *kubernetes, const char *what, const char *meth
 		.body = body,
 		.most_bytes = ANSWER_BYTES,
 		.timeout_ms = TIMEOUT_MS};
+	LIST_INSERT_HEAD(&kubernetes->calls, call, entry);
 	client_send(kubernetes->client, &request, came, call);
 	explicit_bzero(token, strlen(token));
 	explicit_bzero(authorization, strlen(authorization));
@@ -283,7 +288,11 @@ static bool is_target(const char *target) {
 
 static void kubernetes_close(void *self) {
 	struct kubernetes *kubernetes = self;
-	client_free(kubernetes->client);
+	client_free(kubernetes->client); // which calls nobody back
+	for (struct call *call = LIST_FIRST(&kubernetes->calls), *next; call; call = next) {
+		next = LIST_NEXT(call, entry);
+		free(call);
+	}
 	error_clear(&kubernetes->failure);
 	free(kubernetes->url);
 	free(kubernetes->namespace);
@@ -316,6 +325,7 @@ static int kubernetes_open(
 	kubernetes->options = options;
 	kubernetes->fleet = fleet;
 	kubernetes->client = client_new(loop);
+	LIST_INIT(&kubernetes->calls);
 	if (set_up(kubernetes, options, error) != 0) {
 		kubernetes_close(kubernetes);
 		return -1;

@@ -49,12 +49,17 @@ def claiming(stack):
 def test_a_burst_brings_workers_up_and_down_and_interrupts_no_job(stack, user, local, script):
     url = script("sleep 0.1").url
     since = stack.sql("SELECT coalesce(max(id), 0) FROM scale_decisions")[0][0]
-    with trabajos.running(trabajos.observer(stack, "scaling", **local)):
+    observer = trabajos.observer(stack, "scaling", **local)
+    with trabajos.running(observer):
         wait_for("the floor is reached", lambda: claiming(stack) == 1)
         keys = [user.add(url) for _ in range(200)]
         wait_for("there are as many workers as may be", lambda: claiming(stack) == 3)
+        waiting = wait_for("one of them is told when it starts", lambda: next((w for w in (
+            user.get(f"/api/v1/trabajos/{key}").json()["waiting"] for key in keys[-20:]) if w and w["eta_s"]), None))
+        assert waiting["position"] >= waiting["own_position"] > 0 and 0 <= waiting["eta_s"]["low"] <= waiting["eta_s"]["high"]
         wait_for("all jobs have ended", lambda: stack.sql(
             "SELECT count(*) FROM trabajos WHERE key = ANY (%s::uuid[]) AND status = 'Finished'", keys)[0][0] == len(keys), 120)
+        wait_for("what was foretold is scored", lambda: observer.metric("trabajos_forecast_scored") > 0, 30)
         wait_for("the floor is reached again", lambda: len(local_workers(local["SCALE_LOCAL_DIR"])) == 1, 90)
     assert stack.sql("SELECT count(*), max(attempt) FROM attempts WHERE key = ANY (%s::uuid[])", keys) == [(200, 1)]
     kept = stack.sql("SELECT wanted, reason, sample FROM scale_decisions WHERE id > %s ORDER BY id", since)
