@@ -197,6 +197,12 @@ static void the_roles_of_daemons_get_what_is_listed_and_no_more(void **state UNU
 					   " WHERE has_table_privilege(role, tablename::regclass, 'TRUNCATE'))"),
 		0);
 	struct db *worker = database("roles", "trabajos_worker"), *frontend = database("roles", "trabajos_frontend");
+	struct db *observer = database("roles", "trabajos_observer");
+	must(observer, "SELECT predictions_keep(NULL, 5), predictions_score(5), predictions_learn(), scale_trim(5),"
+		       " workers_retire('w', true), workers_keep('w')");
+	must(observer, "INSERT INTO scale_actions (actuator, state, wanted, actual) VALUES ('advise', 'asked', 1, 0)");
+	must(frontend, "SELECT api_scale(5)");
+	db_close(observer);
 	assert_int_equal(migrate_apply(worker, NULL, NULL, NULL), 0);
 	must(worker, "SELECT * FROM trabajos_claim('w', 1, 30, 0, NULL)");
 	must(frontend, "SELECT * FROM trabajos_cancel(gen_random_uuid(), NULL, 'why')");
