@@ -12,12 +12,13 @@ import projects as helpers  # noqa: E402
 
 @pytest.fixture(scope="session")
 def projects():
+    helpers.Projects.sweep()
     ours = helpers.Projects()
     try:
         yield ours
     finally:
         if not os.environ.get("KEEP"):
-            ours.down()
+            ours.close()
 
 
 @pytest.hookimpl(trylast=True)

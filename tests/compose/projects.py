@@ -228,18 +228,24 @@ class Projects:
         return [(key, json.loads(value)["attempt"]) for key, value in lines]
 
     # ---- the end
-    def down(self):
-        for folder, name in NAMES.items():
-            if (self.tree / folder / ".env").exists():
-                self.compose("down", "-v", "--remove-orphans", "-t", "2", folder=folder, check=False, timeout=300)
-            left = docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={name}").split()
-            if left:
-                docker("rm", "-fv", *left)
+    @staticmethod
+    def sweep():
+        """Everything of projects by the tests' names, also of a run that was killed."""
+        for name in NAMES.values():
+            of_it = ("--filter", f"label=com.docker.compose.project={name}")
+            for kind, remove in ((("ps", "-aq"), ("rm", "-fv")), (("volume", "ls", "-q"), ("volume", "rm", "-f")),
+                                 (("network", "ls", "-q"), ("network", "rm"))):
+                found = docker(*kind, *of_it).split()
+                if found:
+                    docker(*remove, *found, check=False)
         docker("network", "rm", SETTINGS["KEYCLOAK_NETWORK"], check=False)
         images = [image for image in docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-                  if image.startswith("trabajos-") and image.endswith(":test")]
+                  if image.startswith("trabajos-") and image.endswith(":" + SETTINGS["TRABAJOS_TAG"])]
         if images:
             docker("rmi", *images, check=False)
+
+    def close(self):
+        self.sweep()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
