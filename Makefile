@@ -224,11 +224,13 @@ bench: deps ## side-by-side benchmarks
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BIN)/bench-ledger-jobs $(BIN)/bench-start-boxes $(BIN)/bench-start-trees
 	@bench/run
 
-install: all ## into DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/trabajos/sql $(DESTDIR)$(PREFIX)/share/trabajos/keycloak \
-		$(DESTDIR)$(PREFIX)/share/trabajos/prometheus $(DESTDIR)$(PREFIX)/share/trabajos/grafana
+install-programs: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/trabajos/sql
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(MIGRATIONS) sql/create_tables.sql sql/grants.sql $(DESTDIR)$(PREFIX)/share/trabajos/sql
+
+install: install-programs ## into DESTDIR/PREFIX
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/trabajos/,keycloak prometheus grafana)
 	install -m 644 keycloak/cloudcomputing-realm.json $(DESTDIR)$(PREFIX)/share/trabajos/keycloak
 	install -m 644 deploy/prometheus/rules.yaml deploy/prometheus/prometheus.yaml $(DESTDIR)$(PREFIX)/share/trabajos/prometheus
 	install -m 644 deploy/grafana/trabajos.json $(DESTDIR)$(PREFIX)/share/trabajos/grafana
@@ -239,4 +241,4 @@ clean: ## remove what was built
 help: ## this list (V=1 shows the commands)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-.PHONY: all deps unit unit-programs test-compose test-all coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install clean help
+.PHONY: all deps unit unit-programs test-compose test-all coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install install-programs clean help

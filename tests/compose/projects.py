@@ -21,7 +21,7 @@ FRONTEND = "http://127.0.0.1:80"
 KEYCLOAK = "http://localhost:8082"
 NAMES = {"docker-compose": "trabajos-test", "docker-compose-keycloak": "trabajos-test-keycloak"}
 SETTINGS = {
-    "KEYCLOAK_NETWORK": "trabajos-test-shared", "TRABAJOS_TAG": "test",
+    "KEYCLOAK_NETWORK": "trabajos-test-shared", "TRABAJOS_TAG": "test", "BUILDKIT_PROGRESS": "plain",
     # so that a test need not wait for minutes
     "DRAIN_S": "12", "WORKER_STOP_GRACE": "30s",
 }
