@@ -121,6 +121,16 @@ def test_a_branch_a_tag_and_a_commit_can_be_asked_for(user, worker, script):
         assert status == "Finished" and user.log(key) == "first\n", ref
 
 
+def test_jobs_of_a_commit_share_its_tree_and_see_their_own_changes_only(stack, user, worker, script):
+    repository = script("cat data; echo changed >data; rm -r folder; cat data; ls", data="committed\n", **{"folder/file": "x\n"})
+    for _ in range(3):
+        key, status, _ = user.run(repository.url, ref=repository.commit)
+        assert status == "Finished" and user.log(key) == "committed\nchanged\ndata\nmain.sh\n"
+    [(isolation, times)] = stack.sql("SELECT detail -> 'isolation', detail -> 'times_us' FROM attempts WHERE key = %s", [key])
+    assert isolation["workspace"] in ("overlay", "copy") and isolation["network"] == "none" and 0 < times["workspace"] <= times["start"]
+    assert (isolation["workspace"] == "overlay") == (isolation["missing_workspace"] is None)
+
+
 def test_one_job_leaves_nothing_for_the_next(user, worker, script):
     repository = script("ls -A . ~ /tmp /dev/shm; touch left ~/left /tmp/left /dev/shm/left; echo changed > main.sh")
     first, second = user.run(repository.url, ref=repository.commit)[0], user.run(repository.url, ref=repository.commit)[0]

@@ -136,6 +136,8 @@ static int setup(void **state) {
 		.egress_deny = DENIED "/32"};
 	if (sandbox_open(rig.loop, &config, &rig.sandbox, &error) != 0) fail_msg("%s", error_text(&error));
 	lacking = sandbox_no_egress(rig.sandbox);
+	// What the machine lacks is one thing, a filter that lets through another.
+	if (lacking && strstr(lacking, "does not hold")) fail_msg("%s", lacking);
 	return 0;
 }
 
@@ -233,17 +235,38 @@ static void the_filter_cannot_be_changed_from_inside(void **state) {
 	assert_string_equal(result.out, "end\n");
 }
 
+// Of this test's own network namespace: other runs have theirs.
+static int count_slirps(void) {
+	struct stat ours, theirs;
+	assert_int_equal(stat("/proc/self/ns/net", &ours), 0);
+	DIR *proc = opendir("/proc");
+	int found = 0;
+	for (struct dirent *entry; (entry = readdir(proc));) {
+		AUTO_FREE char *network = mem_format("/proc/%s/ns/net", entry->d_name),
+			       *path = mem_format("/proc/%s/comm", entry->d_name);
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || stat(network, &theirs) != 0 ||
+			theirs.st_ino != ours.st_ino)
+			continue;
+		AUTO_FCLOSE FILE *comm = fopen(path, "re");
+		char name[64] = "";
+		found += comm && fgets(name, sizeof(name), comm) && strncmp(name, "slirp4netns", strlen("slirp4netns")) == 0;
+	}
+	closedir(proc);
+	return found;
+}
+
 static void nothing_of_it_is_left_when_the_job_has_ended(void **state) {
 	(void)state;
 	require_egress();
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < 6; i++) {
 		AUTO_RESULT struct rig_result result;
 		dial_in_box(PUBLIC " 8080\n", NULL, true, &result);
 		assert_string_equal(result.out, PUBLIC " 8080 reached\n");
-		assert_in_range(rig_count_processes("slirp4netns\x20--configure"), 0, 2);
 	}
 	rig_throw_spares_away(&rig);
 	cell_close_all(rig.sandbox);
+	for (int waited = 0; waited < 10000 && count_slirps() > 0; waited += 20) (void)poll(NULL, 0, 20);
+	assert_int_equal(count_slirps(), 0);
 	assert_int_equal(rig_count_processes(rig.dir), 0);
 }
 

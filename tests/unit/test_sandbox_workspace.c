@@ -1,6 +1,13 @@
 // The workspace: overlayfs shows a job the tree that all share, and keeps what it changes for itself.
 #include "tests/unit/sandbox_group.h"
 
+static void run_loop_ms(int ms) {
+	struct loop_timer *timer = loop_timer_new(rig.loop, (void (*)(void *))loop_stop, rig.loop);
+	loop_timer_set(timer, ms);
+	loop_run(rig.loop);
+	loop_timer_free(timer);
+}
+
 static void require_sharing(void) {
 	rig_require(&rig, SANDBOX_REDUCED);
 	if (rig.sandbox->maker.trees) return;
@@ -86,12 +93,7 @@ static void jobs_at_the_same_time_have_views_of_their_own(void **state) {
 	assert_int_equal(sandbox_start(rig.sandbox, &job, &handlers, &first.run, NULL), 0);
 	AUTO_RESULT struct rig_result second;
 	shell_in(tree, 1, "cat file; echo second >file; cat file", &second);
-	while (!first.kept[0]) {
-		struct loop_timer *timer = loop_timer_new(rig.loop, (void (*)(void *))loop_stop, rig.loop);
-		loop_timer_set(timer, 5);
-		loop_run(rig.loop);
-		loop_timer_free(timer);
-	}
+	while (!first.kept[0]) run_loop_ms(5);
 	sandbox_terminate(first.run);
 	while (!first.done) loop_run(rig.loop);
 	assert_string_equal(second.out, "as committed\nsecond\n");
@@ -103,7 +105,8 @@ static void jobs_at_the_same_time_have_views_of_their_own(void **state) {
 static void neither_the_layer_nor_other_trees_can_be_reached(void **state) {
 	(void)state;
 	require_sharing();
-	AUTO_FREE char *tree = make_tree("alone"), *other = make_tree("somebody-elses");
+	AUTO_FREE char *tree = make_tree("alone");
+	free(make_tree("somebody-elses"));
 	AUTO_RESULT struct rig_result result;
 	shell_in(tree, 0,
 		"echo mine >file; ls -A /mnt /trabajo/.layer; ls -A /trabajo/repo/..; touch /trabajo/.layer/x || echo refused; "
@@ -149,7 +152,8 @@ static void many_jobs_on_a_tree_leave_no_mount_behind(void **state) {
 	}
 	assert_int_equal(count_own_mounts(), 0);
 	// The boxes that are ready have theirs.
-	assert_in_range(rig_count_processes(" launch "), 0, rig.sandbox->slot_count);
+	AUTO_FREE char *ours = mem_format(" launch %d ", (int)getpid());
+	assert_in_range(rig_count_processes(ours), 0, rig.sandbox->slot_count);
 	assert_untouched(tree);
 }
 
@@ -168,10 +172,7 @@ static void where_a_tree_cannot_be_shown_it_is_copied(void **state) {
 	const struct rig_job none = {.argv = (const char *const[]){"/bin/cat", "file", NULL}, .tree = plain};
 	// The box is made before the folder is.
 	rig.sandbox->slots[0].spare = cell_new(&rig.sandbox->slots[0], NULL);
-	struct loop_timer *timer = loop_timer_new(rig.loop, (void (*)(void *))loop_stop, rig.loop);
-	loop_timer_set(timer, 100);
-	loop_run(rig.loop);
-	loop_timer_free(timer);
+	run_loop_ms(100);
 	assert_int_equal(mkdir(folder, 0755) | mkdir(plain, 0755), 0);
 	rig_write(plain, "file", "copied\n", 0644);
 	rig_run_job(&rig, &none, &gone);
@@ -180,6 +181,49 @@ static void where_a_tree_cannot_be_shown_it_is_copied(void **state) {
 	rig_throw_spares_away(&rig);
 	assert_string_equal(gone.out, "copied\n");
 	assert_false(gone.report.shared);
+	assert_untouched(tree);
+}
+
+// Of the box that stands ready: the child of bubblewrap's process that is not the box's pid 1.
+static pid_t helper_of_spare(void) {
+	rig_throw_spares_away(&rig);
+	rig.sandbox->slots[0].spare = cell_new(&rig.sandbox->slots[0], NULL);
+	const struct box *box = &rig.sandbox->slots[0].spare->box;
+	for (int waited = 0; waited < 5000 && !box->init_pid; waited += 20) run_loop_ms(20);
+	AUTO_FREE char *path = mem_format("/proc/%d/task/%d/children", (int)box->pid, (int)box->pid);
+	AUTO_FCLOSE FILE *children = fopen(path, "re");
+	int pid, found = 0;
+	while (children && fscanf(children, "%d", &pid) == 1)
+		if (pid != box->init_pid) found = pid;
+	return found;
+}
+
+static void a_helper_that_died_costs_the_box_and_nothing_else(void **state) {
+	(void)state;
+	require_sharing();
+	AUTO_FREE char *tree = make_tree("helpless");
+	pid_t helper = helper_of_spare();
+	assert_true(helper > 0);
+	assert_int_equal(kill(helper, SIGKILL), 0);
+	AUTO_RESULT struct rig_result result;
+	shell_in(tree, 0, "echo ran", &result);
+	assert_false(result.report.ran);
+	assert_int_equal(result.report.error.kind, ERROR_UNAVAILABLE);
+	assert_non_null(strstr(error_text(&result.report.error), "helper"));
+	assert_untouched(tree);
+}
+
+static void a_job_whose_helper_hangs_can_be_ended(void **state) {
+	(void)state;
+	require_sharing();
+	AUTO_FREE char *tree = make_tree("hanging");
+	pid_t helper = helper_of_spare();
+	assert_true(helper > 0);
+	assert_int_equal(kill(helper, SIGSTOP), 0);
+	static const char *const argv[] = {"/bin/true", NULL};
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .tree = tree, .kill_ms = 200}, &result);
+	assert_false(result.report.ran);
 	assert_untouched(tree);
 }
 
@@ -203,6 +247,8 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(what_a_job_changes_counts_and_what_it_leaves_as_it_was_does_not),
 		cmocka_unit_test(many_jobs_on_a_tree_leave_no_mount_behind),
 		cmocka_unit_test(where_a_tree_cannot_be_shown_it_is_copied),
+		cmocka_unit_test(a_helper_that_died_costs_the_box_and_nothing_else),
+		cmocka_unit_test(a_job_whose_helper_hangs_can_be_ended),
 		cmocka_unit_test(how_trees_come_into_the_boxes_is_described),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
