@@ -45,7 +45,7 @@ static void keeps_its_promises(const struct giturl *url, bool any_rules) {
 	HOLDS(any_rules || !url->allowed);
 	HOLDS(url->allowed || !literal || address_is_public((const struct sockaddr *)&address));
 	HOLDS(url->allowed || literal || strchr(url->host, '.'));
-	HOLDS(url->path[0] == '/' && !strstr(url->path, "/../") && !strstr(url->path, "/./"));
+	HOLDS(url->path[0] == '/' && !strstr(url->path, "/../") && !strstr(url->path, "/./") && !strstr(url->path, "/..;"));
 	HOLDS(url->port != 0);
 }
 
