@@ -126,9 +126,17 @@ static char *read_proc(pid_t pid, const char *file, size_t *length) {
 	return text;
 }
 
+// Another user's process could say of itself what it likes.
+static bool is_ours(pid_t pid) {
+	AUTO_FREE char *path = mem_format("/proc/%d", (int)pid);
+	struct stat info;
+	return stat(path, &info) == 0 && info.st_uid == geteuid();
+}
+
 // The number of the worker of ours that this process is; 0: it is none.
 static int64_t number_of(const struct local *local, pid_t pid) {
 	size_t length = 0;
+	if (!is_ours(pid)) return 0;
 	AUTO_FREE char *name = read_proc(pid, "comm", &length);
 	if (!name || strcmp(name, PROGRAM "\n") != 0) return 0;
 	AUTO_FREE char *environment = read_proc(pid, "environ", &length);
@@ -140,13 +148,21 @@ static int64_t number_of(const struct local *local, pid_t pid) {
 	return 0;
 }
 
+// Between fork and exec a child of a worker looks like it.
+static bool is_child_of_one(const struct local *local, pid_t pid) {
+	size_t length = 0;
+	int parent = 0;
+	AUTO_FREE char *text = read_proc(pid, "stat", &length);
+	const char *behind_name = text ? strrchr(text, ')') : NULL;
+	return behind_name && sscanf(behind_name, ") %*c %d", &parent) == 1 && number_of(local, parent) > 0;
+}
+
 static void adopt(struct local *local) {
 	DIR *proc = opendir("/proc");
 	for (struct dirent *entry; proc && (entry = readdir(proc));) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 		int64_t number = pid > 0 ? number_of(local, pid) : 0;
-		// Between fork and exec a child of a worker looks like it.
-		if (number <= 0 || find(local, number)) continue;
+		if (number <= 0 || find(local, number) || is_child_of_one(local, pid)) continue;
 		if (watch(local, number, pid, NULL) != 0) continue;
 		log_info(log_m("a worker of an observer before this one goes on"), log_i("number", number), log_i("pid", pid));
 	}

@@ -1242,7 +1242,7 @@ CREATE INDEX predictions_open ON predictions (look_at) WHERE started_ms IS NULL;
 CREATE INDEX predictions_made ON predictions (made_at);
 
 -- How far observed starts were from the simulated median in the last day, by how long the wait was to be: quantiles of
--- (observed + 1 s) / (median + 1 s), the latest 150 of each class. The range that is told is corrected by it.
+-- (observed + 1 s) / (median + 1 s), the latest 150 of each class, a little wide since times change. It corrects what is told.
 CREATE TABLE prediction_errors (
     class integer PRIMARY KEY,
     scored bigint NOT NULL,
@@ -1295,8 +1295,8 @@ END $$;
 CREATE FUNCTION predictions_learn() RETURNS void LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 BEGIN
     INSERT INTO prediction_errors (class, scored, low, middle, high)
-    SELECT r.class, count(*), percentile_cont(0.1) WITHIN GROUP (ORDER BY r.ratio),
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY r.ratio), percentile_cont(0.9) WITHIN GROUP (ORDER BY r.ratio)
+    SELECT r.class, count(*), percentile_cont(0.08) WITHIN GROUP (ORDER BY r.ratio),
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY r.ratio), percentile_cont(0.92) WITHIN GROUP (ORDER BY r.ratio)
     FROM (
         SELECT prediction_class(p.median_ms) AS class, (p.started_ms + 1000.0) / (p.median_ms + 1000.0) AS ratio,
             row_number() OVER (PARTITION BY prediction_class(p.median_ms) ORDER BY p.made_at DESC) AS nth
