@@ -7,6 +7,7 @@
 
 #include "tests/unit/neighbour.h"
 #include "tests/unit/sandbox_rig.h"
+#include "worker/fetch/seal.h"
 
 #include <grp.h>
 #include <stddef.h>
@@ -36,6 +37,7 @@ struct escape_suite {
 	uid_t uid;                     // the attacker's outside; another run at the same time shall have another
 	int abstract, segment;         // what everybody outside may connect to, and attach
 	int forgotten;                 // a descriptor that every child inherits
+	char seal[DIGEST_TEXT];        // of the tree that all attacks share
 };
 
 static struct escape_suite suite;
@@ -254,11 +256,15 @@ static inline int escape_setup(void **state) {
 		if (geteuid() == 0) assert_int_equal(chown(setuid, suite.uid + 1, suite.uid + 1) | chmod(setuid, 06755), 0);
 	}
 	if (geteuid() == 0) assert_int_equal(chown(suite.control, suite.uid, suite.uid), 0);
+	assert_int_equal(seal_tree(AT_FDCWD, suite.rig.tree, suite.seal), 0);
 	return escape_listen();
 }
 
 static inline int escape_teardown(void **state) {
 	(void)state;
+	char seal[DIGEST_TEXT] = "";
+	assert_int_equal(seal_tree(AT_FDCWD, suite.rig.tree, seal), 0);
+	if (strcmp(seal, suite.seal) != 0) fail_msg("an attack has changed the tree that others see");
 	(void)shmctl(suite.segment, IPC_RMID, NULL);
 	close(suite.abstract);
 	close(suite.forgotten);
