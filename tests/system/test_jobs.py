@@ -126,7 +126,7 @@ def test_jobs_of_a_commit_share_its_tree_and_see_their_own_changes_only(stack, u
     for _ in range(3):
         key, status, _ = user.run(repository.url, ref=repository.commit)
         assert status == "Finished" and user.log(key) == "committed\nchanged\ndata\nmain.sh\n"
-    [(isolation, times)] = stack.sql("SELECT detail -> 'isolation', detail -> 'times_us' FROM attempts WHERE key = %s", [key])
+    [(isolation, times)] = stack.sql("SELECT detail -> 'isolation', detail -> 'times_us' FROM attempts WHERE key = %s", key)
     assert isolation["workspace"] in ("overlay", "copy") and isolation["network"] == "none" and 0 < times["workspace"] <= times["start"]
     assert (isolation["workspace"] == "overlay") == (isolation["missing_workspace"] is None)
 
