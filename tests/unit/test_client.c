@@ -283,6 +283,16 @@ static void ending_the_client_drops_what_is_under_way(void **state) {
 	assert_string_equal(got.body, "GET - ");
 }
 
+static void what_goes_into_a_url_is_escaped(void **state) {
+	(void)state;
+	AUTO_FREE char *plain = client_escape("worker-1.a_b~");
+	AUTO_FREE char *all = client_escape("{\"a\": [\"b=c/d?\"]} \xc3\xb1&%");
+	AUTO_FREE char *none = client_escape("");
+	assert_string_equal(plain, "worker-1.a_b~");
+	assert_string_equal(all, "%7B%22a%22%3A%20%5B%22b%3Dc%2Fd%3F%22%5D%7D%20%C3%B1%26%25");
+	assert_string_equal(none, "");
+}
+
 static void *serve_unix(void *arg) {
 	int fd = accept(*(int *)arg, NULL, NULL);
 	char buffer[1000];
@@ -330,6 +340,7 @@ int main(void) {
 		T(a_callback_may_end_the_client),
 		T(ending_the_client_drops_what_is_under_way),
 		T(a_unix_socket_is_reached),
+		T(what_goes_into_a_url_is_escaped),
 	};
 	return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }
