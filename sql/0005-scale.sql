@@ -155,8 +155,8 @@ END $$;
 CREATE FUNCTION predictions_learn() RETURNS void LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 BEGIN
     INSERT INTO prediction_errors (class, scored, low, middle, high)
-    SELECT r.class, count(*), percentile_cont(0.08) WITHIN GROUP (ORDER BY r.ratio),
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY r.ratio), percentile_cont(0.92) WITHIN GROUP (ORDER BY r.ratio)
+    SELECT r.class, count(*), percentile_cont(0.09) WITHIN GROUP (ORDER BY r.ratio),
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY r.ratio), percentile_cont(0.91) WITHIN GROUP (ORDER BY r.ratio)
     FROM (
         SELECT prediction_class(p.median_ms) AS class, (p.started_ms + 1000.0) / (p.median_ms + 1000.0) AS ratio,
             row_number() OVER (PARTITION BY prediction_class(p.median_ms) ORDER BY p.made_at DESC) AS nth
