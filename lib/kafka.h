@@ -1,4 +1,4 @@
-// Kafka, by librdkafka: topics, an idempotent producer, a consumer. No other file includes librdkafka.
+// Kafka, by librdkafka: topics, a producer, a consumer. No other file includes librdkafka.
 #pragma once
 
 #include "lib/error.h"
@@ -61,7 +61,7 @@ struct kafka_header {
 	size_t length;
 };
 
-// ---- producer: acks=all, idempotent, no linger; belongs to one loop, all calls from the loop's thread.
+// ---- producer: acks=all, at least once, no linger; belongs to one loop, all calls from the loop's thread.
 
 enum kafka_delivery {
 	KAFKA_PERSISTED,          // acknowledged by all in-sync replicas
@@ -77,12 +77,11 @@ struct kafka_producer;
 // Each partition is a request of its own to the broker, and librdkafka's thread spins while records are under way that need not wait
 // for others. So what comes in crowds is several times cheaper when it is gathered.
 enum kafka_pace {
-	KAFKA_AT_ONCE, // sent at once; equal keys in one partition, in order
+	KAFKA_AT_ONCE, // sent at once; equal keys in one partition, in order but for what is sent again
 	KAFKA_GATHER,  // half a millisecond's records together, in one partition; the next ones in another
 };
 
 // Never blocks, never fails for want of a broker. message_timeout_ms: after it the delivery is reported as failed.
-// After a fatal idempotence error the producer is rebuilt by itself; what was under way is reported POSSIBLY_PERSISTED.
 int kafka_producer_open(struct loop *loop, const struct kafka_config *config, const char *topic, enum kafka_pace pace,
 	int64_t message_timeout_ms, kafka_delivered *delivered, void *arg, struct kafka_producer **producer,
 	struct error *error) MUST_USE;

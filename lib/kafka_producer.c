@@ -4,8 +4,9 @@
 // Readiness is asked for by a thread of its own that sleeps while nothing is in doubt: librdkafka answers "is the topic
 // there" only by blocking. It also warms the metadata up, so that the first record has not to wait for them.
 //
-// An idempotent producer can end up in a fatal state. Then a new client takes its place at once; the old one is purged,
-// stays in the loop until its last report has come, and is destroyed by a thread.
+// It is not what Kafka calls idempotent. With that, a batch that timed out after the broker had written it leaves its sequence
+// numbers to the next batch, which the broker then takes for a duplicate: acknowledged, and not written. Here a record may be
+// written twice, which every reader expects (the ledger knows its key), but what is acknowledged is there.
 #include "lib/kafka_internal.h"
 #include "lib/mem.h"
 
@@ -17,14 +18,20 @@
 
 enum { PROBE_MS = 1000, PROBE_AGAIN_MS = 200, PURGE_MS = 5000, SLICE_MS = 20 };
 
-struct instance {
-	struct kafka_producer *producer;
+struct kafka_producer {
+	struct loop *loop;
+	struct kafka_config config;
+	char *topic_name;
+	enum kafka_pace pace;
+	char *timeout; // message.timeout.ms
+	kafka_delivered *delivered;
+	void *arg;
+
 	rd_kafka_t *rk;
 	rd_kafka_topic_t *topic;
 	rd_kafka_queue_t *queue;
 	int fd;
 	struct loop_fd *watch;
-	bool fatal;
 
 	pthread_t prober;
 	pthread_mutex_t lock;
@@ -33,63 +40,48 @@ struct instance {
 	atomic_bool ready;
 };
 
-struct kafka_producer {
-	struct loop *loop;
-	struct kafka_config config;
-	char *topic;
-	enum kafka_pace pace;
-	char *timeout; // message.timeout.ms
-	kafka_delivered *delivered;
-	void *arg;
-	struct instance *now;
-	struct instance *old; // fatal, its last reports not yet here
-	pthread_t burial;     // destroys one of the past
-	bool burying;
-	struct loop_timer *renew; // a new client could not be made: try again
-};
-
 static void on_events(uint32_t events, void *arg);
 
 // ---- readiness
 
-static void nap(struct instance *instance, int64_t ms) {
+static void nap(struct kafka_producer *producer, int64_t ms) {
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(&instance->change, &instance->lock, &until);
+	pthread_cond_timedwait(&producer->change, &producer->lock, &until);
 }
 
 static void *probe(void *arg) {
-	struct instance *instance = arg;
-	pthread_mutex_lock(&instance->lock);
-	while (!instance->stop) {
-		if (!instance->wanted) {
-			pthread_cond_wait(&instance->change, &instance->lock);
+	struct kafka_producer *producer = arg;
+	pthread_mutex_lock(&producer->lock);
+	while (!producer->stop) {
+		if (!producer->wanted) {
+			pthread_cond_wait(&producer->change, &producer->lock);
 			continue;
 		}
-		instance->wanted = false;
-		pthread_mutex_unlock(&instance->lock);
-		bool good = kafka_topic_probe(instance->rk, instance->topic, PROBE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
-		pthread_mutex_lock(&instance->lock);
-		if (good && !instance->wanted) { // else the brokers went away meanwhile
-			atomic_store(&instance->ready, true);
+		producer->wanted = false;
+		pthread_mutex_unlock(&producer->lock);
+		bool good = kafka_topic_probe(producer->rk, producer->topic, PROBE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
+		pthread_mutex_lock(&producer->lock);
+		if (good && !producer->wanted) { // else the brokers went away meanwhile
+			atomic_store(&producer->ready, true);
 			continue;
 		}
-		instance->wanted = true;
-		if (!instance->stop) nap(instance, PROBE_AGAIN_MS);
+		producer->wanted = true;
+		if (!producer->stop) nap(producer, PROBE_AGAIN_MS);
 	}
-	pthread_mutex_unlock(&instance->lock);
+	pthread_mutex_unlock(&producer->lock);
 	return NULL;
 }
 
-static void doubt(struct instance *instance) {
-	pthread_mutex_lock(&instance->lock);
-	atomic_store(&instance->ready, false);
-	instance->wanted = true;
-	pthread_cond_signal(&instance->change);
-	pthread_mutex_unlock(&instance->lock);
+static void doubt(struct kafka_producer *producer) {
+	pthread_mutex_lock(&producer->lock);
+	atomic_store(&producer->ready, false);
+	producer->wanted = true;
+	pthread_cond_signal(&producer->change);
+	pthread_mutex_unlock(&producer->lock);
 }
 
 // ---- a client
@@ -103,35 +95,13 @@ static rd_kafka_conf_t *configure(const struct kafka_producer *producer, struct 
 	};
 	const struct kafka_setting fixed[] = {
 		{"request.required.acks", "-1"},
-		{"enable.idempotence", "true"},
+		{"enable.idempotence", "false"},
 		{"message.timeout.ms", producer->timeout},
 		{NULL, NULL},
 	};
 	rd_kafka_conf_t *conf = kafka_conf_make(&producer->config, defaults, fixed, error);
 	if (conf) rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
 	return conf;
-}
-
-static void instance_detach(struct instance *instance) {
-	loop_fd_remove(instance->watch);
-	instance->watch = NULL;
-}
-
-// May be called by any thread; what is under way goes without a report.
-static void instance_free(struct instance *instance) {
-	pthread_mutex_lock(&instance->lock);
-	instance->stop = true;
-	pthread_cond_signal(&instance->change);
-	pthread_mutex_unlock(&instance->lock);
-	pthread_join(instance->prober, NULL);
-	rd_kafka_queue_io_event_enable(instance->queue, -1, NULL, 0);
-	rd_kafka_queue_destroy(instance->queue);
-	rd_kafka_topic_destroy(instance->topic);
-	rd_kafka_destroy(instance->rk);
-	close(instance->fd);
-	pthread_mutex_destroy(&instance->lock);
-	pthread_cond_destroy(&instance->change);
-	free(instance);
 }
 
 // Another partition every few milliseconds, each process beginning with another one.
@@ -146,86 +116,55 @@ static int32_t partition_of_moment(const rd_kafka_topic_t *topic, const void *ke
 }
 
 static rd_kafka_topic_t *topic_new(const struct kafka_producer *producer, rd_kafka_t *rk) {
-	if (producer->pace == KAFKA_AT_ONCE) return rd_kafka_topic_new(rk, producer->topic, NULL);
+	if (producer->pace == KAFKA_AT_ONCE) return rd_kafka_topic_new(rk, producer->topic_name, NULL);
 	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(rk);
 	rd_kafka_topic_conf_set_partitioner_cb(conf, partition_of_moment);
-	return rd_kafka_topic_new(rk, producer->topic, conf);
+	return rd_kafka_topic_new(rk, producer->topic_name, conf);
 }
 
-static int instance_new(struct kafka_producer *producer, struct instance **made, struct error *error) {
+static int client_open(struct kafka_producer *producer, struct error *error) {
 	static const uint64_t one = 1;
 	rd_kafka_conf_t *conf = configure(producer, error);
 	if (!conf) return -1;
 	// Readable from the start: librdkafka writes when its queue is no longer empty, but what it queued before it was told of the
 	// descriptor made no noise, and would keep later events silent, too.
-	AUTO_CLOSE int fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (fd < 0) {
+	producer->fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (producer->fd < 0) {
 		rd_kafka_conf_destroy(conf);
 		return error_set_errno(error, ERROR_INTERNAL, errno, "Kafka: eventfd");
 	}
-	rd_kafka_t *rk = kafka_client_new(RD_KAFKA_PRODUCER, conf, error);
-	if (!rk) return -1;
-	struct instance *instance = mem_zalloc(sizeof(*instance));
-	*instance = (struct instance){.producer = producer, .rk = rk, .wanted = true};
-	instance->topic = topic_new(producer, rk);
-	instance->queue = rd_kafka_queue_get_main(rk);
-	instance->fd = steal_fd(&fd);
-	rd_kafka_queue_io_event_enable(instance->queue, instance->fd, &one, sizeof(one));
-	instance->watch = loop_fd_add(producer->loop, instance->fd, EPOLLIN, on_events, instance);
-	pthread_mutex_init(&instance->lock, NULL);
-	pthread_cond_init(&instance->change, NULL);
-	if (pthread_create(&instance->prober, NULL, probe, instance)) mem_die("kafka: no thread");
-	*made = instance;
+	producer->rk = kafka_client_new(RD_KAFKA_PRODUCER, conf, error);
+	if (!producer->rk) return -1;
+	producer->topic = topic_new(producer, producer->rk);
+	producer->queue = rd_kafka_queue_get_main(producer->rk);
+	rd_kafka_queue_io_event_enable(producer->queue, producer->fd, &one, sizeof(one));
+	producer->watch = loop_fd_add(producer->loop, producer->fd, EPOLLIN, on_events, producer);
+	pthread_mutex_init(&producer->lock, NULL);
+	pthread_cond_init(&producer->change, NULL);
+	producer->wanted = true;
+	if (pthread_create(&producer->prober, NULL, probe, producer)) mem_die("kafka: no thread");
 	return 0;
 }
 
-// ---- a client that has come to a fatal end
-
-static void *bury(void *arg) {
-	instance_free(arg);
-	return NULL;
-}
-
-static void burial_end(struct kafka_producer *producer) {
-	if (producer->burying) pthread_join(producer->burial, NULL);
-	producer->burying = false;
-}
-
-static void old_gone(struct kafka_producer *producer) {
-	if (!producer->old || rd_kafka_outq_len(producer->old->rk) > 0) return;
-	burial_end(producer);
-	instance_detach(producer->old);
-	if (pthread_create(&producer->burial, NULL, bury, producer->old)) mem_die("kafka: no thread");
-	producer->burying = true;
-	producer->old = NULL;
-	if (!producer->now || producer->now->fatal) loop_timer_set(producer->renew, 0);
-}
-
-static void renew(void *arg) {
-	struct kafka_producer *producer = arg;
-	struct error error AUTO_ERROR = {0};
-	if (producer->old || (producer->now && !producer->now->fatal)) return;
-	if (producer->now) {
-		rd_kafka_purge(
-			producer->now->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
-		producer->old = STEAL(producer->now);
-	}
-	if (instance_new(producer, &producer->now, &error)) loop_timer_set(producer->renew, PROBE_MS);
-	old_gone(producer);
-}
-
-static void fatal(struct instance *instance) {
-	instance->fatal = true;
-	atomic_store(&instance->ready, false);
-	loop_timer_set(instance->producer->renew, 0); // not from within its own events
+static void client_close(struct kafka_producer *producer) {
+	loop_fd_remove(producer->watch);
+	pthread_mutex_lock(&producer->lock);
+	producer->stop = true;
+	pthread_cond_signal(&producer->change);
+	pthread_mutex_unlock(&producer->lock);
+	pthread_join(producer->prober, NULL);
+	rd_kafka_queue_io_event_enable(producer->queue, -1, NULL, 0);
+	rd_kafka_queue_destroy(producer->queue);
+	rd_kafka_topic_destroy(producer->topic);
+	rd_kafka_destroy(producer->rk);
+	pthread_mutex_destroy(&producer->lock);
+	pthread_cond_destroy(&producer->change);
 }
 
 // ---- events
 
-static void report(struct instance *instance, const rd_kafka_message_t *message) {
-	struct kafka_producer *producer = instance->producer;
+static void report(struct kafka_producer *producer, const rd_kafka_message_t *message) {
 	enum kafka_delivery delivery = KAFKA_POSSIBLY_PERSISTED;
-	if (message->err && !instance->fatal && rd_kafka_fatal_error(instance->rk, NULL, 0)) fatal(instance);
 	int64_t timestamp_ms = -1;
 	rd_kafka_timestamp_type_t type;
 	switch (rd_kafka_message_status(message)) {
@@ -234,8 +173,7 @@ static void report(struct instance *instance, const rd_kafka_message_t *message)
 		timestamp_ms = rd_kafka_message_timestamp(message, &type);
 		break;
 	case RD_KAFKA_MSG_STATUS_NOT_PERSISTED:
-		// a client in its fatal state has lost count: that is no time for certainties
-		if (!instance->fatal) delivery = KAFKA_NOT_PERSISTED;
+		delivery = KAFKA_NOT_PERSISTED;
 		break;
 	default:
 		break;
@@ -243,51 +181,42 @@ static void report(struct instance *instance, const rd_kafka_message_t *message)
 	producer->delivered(delivery, timestamp_ms, message->_private, producer->arg);
 }
 
-static void handle(struct instance *instance, rd_kafka_event_t *event) {
+static void handle(struct kafka_producer *producer, rd_kafka_event_t *event) {
 	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR) {
 		const rd_kafka_message_t *message;
-		while ((message = rd_kafka_event_message_next(event))) report(instance, message);
-		return;
+		while ((message = rd_kafka_event_message_next(event))) report(producer, message);
+	} else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR &&
+		   rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+		doubt(producer);
 	}
-	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR) return;
-	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-	if (err == RD_KAFKA_RESP_ERR__FATAL && !instance->fatal)
-		fatal(instance);
-	else if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-		doubt(instance);
 }
 
-static int drain(struct instance *instance, int timeout_ms) {
-	int count = 0;
+static void drain(struct kafka_producer *producer, int timeout_ms) {
 	rd_kafka_event_t *event;
-	while ((event = rd_kafka_queue_poll(instance->queue, count ? 0 : timeout_ms))) {
-		handle(instance, event);
+	while ((event = rd_kafka_queue_poll(producer->queue, timeout_ms))) {
+		handle(producer, event);
 		rd_kafka_event_destroy(event);
-		count++;
+		timeout_ms = 0;
 	}
-	return count;
 }
 
 static void on_events(uint32_t events UNUSED, void *arg) {
-	struct instance *instance = arg;
+	struct kafka_producer *producer = arg;
 	uint64_t count;
 	// read first: what is queued after the last look writes again
-	if (read(instance->fd, &count, sizeof(count)) < 0 && errno != EAGAIN) return;
-	drain(instance, 0);
-	if (instance == instance->producer->old) old_gone(instance->producer);
+	if (read(producer->fd, &count, sizeof(count)) < 0 && errno != EAGAIN) return;
+	drain(producer, 0);
 }
 
 // ---- what others call
 
 int kafka_produce(struct kafka_producer *producer, const char *key, const void *value, size_t length,
 	const struct kafka_header *headers, size_t header_count, void *opaque, struct error *error) {
-	struct instance *instance = producer->now;
-	if (!instance || instance->fatal) return error_set(error, ERROR_UNAVAILABLE, "Kafka: the producer is being renewed");
 	rd_kafka_headers_t *list = header_count ? rd_kafka_headers_new(header_count) : NULL;
 	for (size_t i = 0; i < header_count; i++)
 		rd_kafka_header_add(list, headers[i].name, -1, headers[i].value, (ssize_t)headers[i].length);
 	const rd_kafka_vu_t fields[] = {
-		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = instance->topic},
+		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = producer->topic},
 		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
 		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key, key ? strlen(key) : 0}},
 		{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)value, length}},
@@ -295,10 +224,9 @@ int kafka_produce(struct kafka_producer *producer, const char *key, const void *
 		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = list},
 	};
 	// without headers the last field is left out
-	rd_kafka_error_t *failed = rd_kafka_produceva(instance->rk, fields, COUNT_OF(fields) - (list ? 0 : 1));
+	rd_kafka_error_t *failed = rd_kafka_produceva(producer->rk, fields, COUNT_OF(fields) - (list ? 0 : 1));
 	if (!failed) return 0;
 	rd_kafka_resp_err_t err = rd_kafka_error_code(failed);
-	if (rd_kafka_error_is_fatal(failed) || rd_kafka_fatal_error(instance->rk, NULL, 0)) fatal(instance);
 	rd_kafka_error_destroy(failed);
 	if (list) rd_kafka_headers_destroy(list);
 	enum error_kind kind = ERROR_UNAVAILABLE;
@@ -307,30 +235,28 @@ int kafka_produce(struct kafka_producer *producer, const char *key, const void *
 }
 
 int kafka_producer_ready(const struct kafka_producer *producer) {
-	return producer->now && !producer->now->fatal && atomic_load(&producer->now->ready);
+	return atomic_load(&producer->ready);
 }
 
-static void finish(struct instance *instance, int64_t flush_ms) {
-	if (!instance) return;
+static void finish(struct kafka_producer *producer, int64_t flush_ms) {
 	int64_t until = loop_now_ms() + flush_ms;
-	while (rd_kafka_outq_len(instance->rk) > 0 && loop_now_ms() < until) drain(instance, 50);
-	if (rd_kafka_outq_len(instance->rk) > 0)
-		rd_kafka_purge(instance->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	while (rd_kafka_outq_len(producer->rk) > 0 && loop_now_ms() < until) drain(producer, 50);
+	if (rd_kafka_outq_len(producer->rk) > 0)
+		rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 	until = loop_now_ms() + PURGE_MS;
-	while (rd_kafka_outq_len(instance->rk) > 0 && loop_now_ms() < until) drain(instance, 50);
-	instance_detach(instance);
-	instance_free(instance);
+	while (rd_kafka_outq_len(producer->rk) > 0 && loop_now_ms() < until) drain(producer, 50);
 }
 
 void kafka_producer_close(struct kafka_producer *producer, int64_t flush_ms) {
 	if (!producer) return;
-	finish(producer->old, 0);
-	finish(producer->now, flush_ms);
-	burial_end(producer);
-	loop_timer_free(producer->renew);
+	if (producer->rk) {
+		finish(producer, flush_ms);
+		client_close(producer);
+	}
+	if (producer->fd >= 0) close(producer->fd);
 	free(producer->config.bootstrap);
 	free(producer->config.extra);
-	free(producer->topic);
+	free(producer->topic_name);
 	free(producer->timeout);
 	free(producer);
 }
@@ -339,13 +265,13 @@ int kafka_producer_open(struct loop *loop, const struct kafka_config *config, co
 	int64_t message_timeout_ms, kafka_delivered *delivered, void *arg, struct kafka_producer **producer,
 	struct error *error) {
 	struct kafka_producer *made = mem_zalloc(sizeof(*made));
-	*made = (struct kafka_producer){.loop = loop, .config = *config, .pace = pace, .delivered = delivered, .arg = arg};
+	*made = (struct kafka_producer){
+		.loop = loop, .config = *config, .pace = pace, .delivered = delivered, .arg = arg, .fd = -1};
 	made->config.bootstrap = mem_strdup(config->bootstrap);
 	made->config.extra = mem_strdup(config->extra ? config->extra : "");
-	made->topic = mem_strdup(topic);
+	made->topic_name = mem_strdup(topic);
 	made->timeout = mem_format("%lld", (long long)message_timeout_ms);
-	made->renew = loop_timer_new(loop, renew, made);
-	if (instance_new(made, &made->now, error)) {
+	if (client_open(made, error)) {
 		kafka_producer_close(made, 0);
 		return -1;
 	}
