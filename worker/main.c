@@ -258,7 +258,7 @@ static void open_sandbox(struct worker *worker) {
 	AUTO_FREE char *program = sibling("trabajos-init"), *trees = mem_format("%s/trees", worker->config.dir);
 	struct sandbox_config config = {.init_program = program,
 		.dir = worker->config.dir,
-		.trees = trees,
+		.trees = worker->config.workspace == WORKER_WORKSPACE_COPY ? NULL : trees,
 		.slots = (int)worker->config.slots,
 		.uid_base = (uid_t)worker->config.uid_base,
 		.disk_bytes = worker->config.job_disk_mb << 20,

@@ -11,6 +11,7 @@
 
 static struct worker_config values;
 
+static const char *const workspaces[] = {"overlay", "copy", NULL};
 static const char *const networks[] = {"none", "egress", NULL};
 
 #define INTEGER(option, member, standard, least, most, text)                                                                   \
@@ -36,6 +37,12 @@ static const struct option table[] = {
 		.fallback = "full",
 		.choices = sandbox_level_names,
 		.help = "the weakest acceptable isolation of a job"},
+	{.name = "WORKER_WORKSPACE",
+		.type = OPTION_CHOICE,
+		.value = &values.workspace,
+		.fallback = "overlay",
+		.choices = workspaces,
+		.help = "how a job gets its tree: shown by overlayfs where that can be, or always copied"},
 	INTEGER("WORKER_UID_BASE", uid_base, "61000", 1000, INT_MAX - 1000,
 		"started by root: uid of the fetch; the slots' jobs have the ones behind it"),
 	INTEGER("JOB_TIMEOUT_S", job_timeout_s, "600", 1, 86400, "seconds that a job may run, at most"),

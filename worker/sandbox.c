@@ -263,7 +263,7 @@ static const char *why_no_landlock(const struct box_maker *maker) {
 static const char *why_copied(const struct box_maker *maker) {
 	if (maker->level == SANDBOX_NONE) return "there is no box at level none";
 	if (maker->trees) return NULL;
-	return maker->unshared ? maker->unshared : "not wanted";
+	return maker->unshared ? maker->unshared : "WORKER_WORKSPACE=copy";
 }
 
 json_t *sandbox_describe(const struct sandbox *sandbox) {

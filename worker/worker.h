@@ -18,7 +18,7 @@ struct worker_config {
 	struct kafka_config kafka;
 	struct db_config db;
 	char *metrics_listen, *dir, *git_allow, *git_credentials_file, *git_ca_file;
-	int64_t slots, isolation, uid_base, network;
+	int64_t slots, isolation, uid_base, network, workspace;
 	char *egress_for, *egress_deny;
 	int64_t job_timeout_s, job_cpu_s, job_memory_mb, job_processes, job_disk_mb, job_output_kb, job_grace_s;
 	int64_t fetch_timeout_s, fetch_mb, free_mb, cache_mb;
@@ -26,7 +26,8 @@ struct worker_config {
 	char *user_weights, *weights_json; // as given; for the claim, NULL: all 1
 };
 
-enum { WORKER_NETWORK_NONE, WORKER_NETWORK_EGRESS }; // JOB_NETWORK
+enum { WORKER_WORKSPACE_OVERLAY, WORKER_WORKSPACE_COPY }; // WORKER_WORKSPACE
+enum { WORKER_NETWORK_NONE, WORKER_NETWORK_EGRESS };      // JOB_NETWORK
 
 enum worker_phase { WORKER_STARTING, WORKER_SERVING, WORKER_DRAINING, WORKER_LEAVING };
 
