@@ -166,6 +166,7 @@ static bool set_up(struct bench *bench, const char *init, const char *dir) {
 	bench->timer = loop_timer_new(bench->loop, stop_loop, bench);
 	const struct sandbox_config config = {.init_program = init,
 		.dir = dir,
+		.trees = dir,
 		.slots = 1,
 		.uid_base = UID_BASE,
 		.disk_bytes = 64 * MB,
