@@ -17,6 +17,7 @@ import requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("TRABAJOS_BIN", ROOT / "bin"))
+ROLES = {f"trabajos-{daemon}": f"trabajos_{daemon}" for daemon in ("frontend", "worker", "observer")}
 FINAL = ("Finished", "Failed", "Cancelled")
 
 
@@ -61,6 +62,15 @@ class Stack:
     def up(self):
         subprocess.run([ROOT / "dev/stack", "up", "--with-pid", str(os.getpid())], env=self.environ, check=True, timeout=600)
         self.read_env()
+        self.make_roles()
+
+    def make_roles(self):
+        """Each daemon works by a role of its own, which may do no more than sql/grants.sql says, as it does in docker-compose/."""
+        for role in ROLES.values():
+            self.sql(f"CREATE ROLE {role} LOGIN PASSWORD %s", self.env["POSTGRES_PASSWORD"])
+        # an observer whose workers are its children, and connect as it does
+        self.sql("CREATE ROLE trabajos_local LOGIN PASSWORD %s IN ROLE trabajos_observer, trabajos_worker", self.env["POSTGRES_PASSWORD"])
+        subprocess.run([BIN / "trabajos", "migrate"], env={**os.environ, **self.env}, check=True, capture_output=True, timeout=60)
 
     def read_env(self):
         for line in (self.dir / "env").read_text().splitlines():
@@ -144,6 +154,8 @@ class Daemon:
     def environment(self):
         inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "ASAN_OPTIONS", "TSAN_OPTIONS")}
         services = {name: value for name, value in self.stack.env.items() if name.startswith(("KAFKA_", "POSTGRES_", "GIT_ALLOW"))}
+        if self.program in ROLES:
+            services["POSTGRES_USER"] = "trabajos_local" if self.options.get("SCALE_ACTUATOR") == "local" else ROLES[self.program]
         services["KEYCLOAK_ISSUER"] = self.stack.env["KEYCLOAK_ISSUER"]
         return {**inherited, **services, **{name: str(value) for name, value in self.options.items()}}
 
