@@ -140,9 +140,9 @@ def left_processes(fleet, keys):
 
 def left_groups(fleet):
     """A worker's control groups are called trabajos-NAMESPACE-PID-START-SLOT."""
-    pids = {str(pid) for member in fleet.members.values() for pid in member.pids}
+    ours = {(str(pid), str(at)) for member in fleet.members.values() for pid, at in member.pids.items()}
     for folder in pathlib.Path("/sys/fs/cgroup").glob("**/trabajos-*-*-*-*"):
-        if folder.name.split("-")[2] in pids:
+        if tuple(folder.name.split("-")[2:4]) in ours:
             yield f"control group {folder}"
 
 
