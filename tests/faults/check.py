@@ -78,6 +78,11 @@ def results_have_their_record(facts):
                    f" ({value['outcome']['code']}) by attempt {value['attempt']}")
 
 
+def is_cancelled_with(job, attempt, value):
+    """An attempt that was lost, or that would have been tried again, is the last of a job that was cancelled meanwhile."""
+    return value["code"] == "Cancelled" and (lost(attempt) or job[1:3] == ("Cancelled", value["attempt"]))
+
+
 def records_are_of_results(facts):
     """Each record is one of an attempt that was visible at some time; never of a fenced or retried one."""
     for key, value in facts.records:
@@ -92,7 +97,7 @@ def records_are_of_results(facts):
             unrun = value["code"] == "Cancelled" or (value["code"] == "Failed" and number == 0)
             if not unrun:
                 yield f"{key}: a record says {value['code']} by attempt {number}, which nobody made"
-        elif attempt.code != value["outcome"]["code"] and not (lost(attempt) and value["code"] == "Cancelled"):
+        elif attempt.code != value["outcome"]["code"] and not is_cancelled_with(facts.jobs[key], attempt, value):
             yield f"{key}: a record of attempt {number} says {value['outcome']['code']}, but the attempt ended with {attempt.code}"
         if number < facts.jobs[key][2] and not replayed(facts, key):
             yield f"{key}: a record of attempt {number}, though {facts.jobs[key][2]} is the one that counts"

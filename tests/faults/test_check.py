@@ -156,6 +156,15 @@ def test_a_record_of_a_replayed_jobs_earlier_result_is_fine(world):
     assert check(world) == []
 
 
+def test_a_cancelled_jobs_record_may_be_of_an_attempt_that_would_have_been_tried_again(world):
+    world.jobs[BROKEN] = ("user", "Cancelled", 2, "cancelled")
+    world.resultados[:] = [row if row[1] != BROKEN else ("user", BROKEN, "Cancelled") for row in world.resultados]
+    world.records[:] = [each if each[0] != BROKEN else record(BROKEN, "Cancelled", 2, "cancelled") for each in world.records]
+    assert not list(check.records_are_of_results(world))
+    world.records.append(record(BROKEN, "Cancelled", 1, "cancelled"))
+    assert list(check.records_are_of_results(world))
+
+
 def test_a_cancelled_jobs_record_may_be_of_an_attempt_whose_worker_was_lost(world):
     world.asked[ONCE] = Asked("quick", 0, cancels=("requested",))
     world.jobs[ONCE] = ("user", "Cancelled", 1, "cancelled")

@@ -150,6 +150,9 @@ static void what_failed_is_said_and_done_when_it_can_be(void **state UNUSED) {
 	assert_true(is_true("SELECT status = 'Failed' AND outcome->>'code' = 'lost' FROM trabajos WHERE key = " KEY(2)));
 	assert_true(
 		is_true("SELECT count(*) = 2 FROM attempts WHERE outcome->>'blame' = 'platform' AND finished_at IS NOT NULL"));
+	// it is told after the ledger shows it
+	for (int64_t until_ms = loop_now_ms() + PATIENCE_MS; rig.requeued < 2 && loop_now_ms() < until_ms;)
+		run_until_seen("SELECT true", NULL, 0);
 	assert_true(rig.requeued >= 2);
 
 	// The lost one's result has no record yet; the sweeper sends it, and what Kafka acknowledged is due no more.
