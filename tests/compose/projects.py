@@ -92,6 +92,7 @@ class Projects:
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="trabajos-compose-"))
         self.tree = self.scratch / "trabajos"
         self.up = False
+        self.volumes = set()  # nameless ones outlive containers that scaling took away, and bear no project's label
         kept = {name: value for name, value in os.environ.items()
                 if name in ("PATH", "HOME", "LANG", "TERM", "DOCKER_HOST", "DOCKER_CONFIG", "XDG_CACHE_HOME") or "proxy" in name.lower()}
         self.environ = {**kept, **SETTINGS}
@@ -129,7 +130,9 @@ class Projects:
 
     def inspect(self, service, folder=None):
         folder = folder or ("docker-compose-keycloak" if service == "keycloak" else "docker-compose")
-        return [json.loads(docker("inspect", container))[0] for container in self.containers(service, folder)]
+        found = [json.loads(docker("inspect", container))[0] for container in self.containers(service, folder)]
+        self.volumes |= {mount["Name"] for one in found for mount in one["Mounts"] if mount["Type"] == "volume"}
+        return found
 
     def await_healthy(self, *services, timeout_s=600):
         def healthy():
@@ -246,6 +249,8 @@ class Projects:
 
     def close(self):
         self.sweep()
+        for volume in self.volumes:
+            docker("volume", "rm", "-f", volume, check=False)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
