@@ -79,6 +79,7 @@ class FaultStack(trabajos.Stack):
             return
         subprocess.run([trabajos.ROOT / "dev/stack", "up"], env=self.environ, check=True, timeout=600)
         self.read_env()
+        self.make_roles()
 
     def down(self):
         if not self.kept:
@@ -86,7 +87,8 @@ class FaultStack(trabajos.Stack):
 
     def reset(self):
         """As if it were new, but for users and repositories."""
-        self.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC")
+        self.migrate()
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.env["KAFKA_BOOTSTRAP"]})
 
         def topics():

@@ -66,10 +66,14 @@ class Stack:
 
     def make_roles(self):
         """Each daemon works by a role of its own, which may do no more than sql/grants.sql says, as it does in docker-compose/."""
-        for role in ROLES.values():
-            self.sql(f"CREATE ROLE {role} LOGIN PASSWORD %s", self.env["POSTGRES_PASSWORD"])
-        # an observer whose workers are its children, and connect as it does
-        self.sql("CREATE ROLE trabajos_local LOGIN PASSWORD %s IN ROLE trabajos_observer, trabajos_worker", self.env["POSTGRES_PASSWORD"])
+        there = {name for name, in self.sql("SELECT rolname FROM pg_roles")}
+        # the last for an observer whose workers are its children, and connect as it does
+        for role, more in (*((role, "") for role in ROLES.values()), ("trabajos_local", " IN ROLE trabajos_observer, trabajos_worker")):
+            if role not in there:
+                self.sql(f"CREATE ROLE {role} LOGIN PASSWORD %s{more}", self.env["POSTGRES_PASSWORD"])
+        self.migrate()
+
+    def migrate(self):
         subprocess.run([BIN / "trabajos", "migrate"], env={**os.environ, **self.env}, check=True, capture_output=True, timeout=60)
 
     def read_env(self):
