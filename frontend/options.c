@@ -20,6 +20,11 @@ const struct option frontend_option_table[] = {
 		.value = &frontend_options.trusted_proxies,
 		.fallback = "",
 		.help = "addresses or prefixes, comma-separated, whose X-Forwarded-For counts"},
+	{.name = "PUBLIC_URL",
+		.type = OPTION_STRING,
+		.value = &frontend_options.public_url,
+		.fallback = "",
+		.help = "URL by which clients reach the HTTP interface; empty = as each request names it"},
 	{.name = "FRONTEND_CONNECTIONS",
 		.type = OPTION_INT,
 		.value = &frontend_options.connections,
@@ -86,9 +91,20 @@ static int url_check(const char *option, const char *url, struct error *error) {
 	return error_set(error, ERROR_INPUT, "%s: not an http or https URL: %s", option, url);
 }
 
+// It stands in headers and documents, with paths behind it.
+static int public_url_check(const char *url, struct error *error) {
+	if (url_check("PUBLIC_URL", url, error)) return -1;
+	if (url[strlen(url) - 1] == '/') return error_set(error, ERROR_INPUT, "PUBLIC_URL: must not end with a slash: %s", url);
+	for (const char *c = url; *c; c++)
+		if (*c <= ' ' || *c > '~' || strchr("\"\\<>?#", *c))
+			return error_set(error, ERROR_INPUT, "PUBLIC_URL: has a character that no such URL has: %s", url);
+	return 0;
+}
+
 int frontend_options_check(struct error *error) {
 	const struct frontend_options *options = &frontend_options;
 	if (url_check("KEYCLOAK_ISSUER", options->issuer, error)) return -1;
+	if (*options->public_url && public_url_check(options->public_url, error)) return -1;
 	if (*options->jwks_url && url_check("KEYCLOAK_JWKS_URL", options->jwks_url, error)) return -1;
 	return 0;
 }

@@ -8,7 +8,7 @@
 struct frontend_options {
 	struct kafka_config kafka;
 	struct db_config db;
-	char *listen, *trusted_proxies, *metrics_listen;
+	char *listen, *trusted_proxies, *public_url, *metrics_listen;
 	int64_t connections, connections_per_address;
 	int64_t rate_per_s, rate_burst;
 	int64_t user_running;

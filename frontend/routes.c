@@ -1,3 +1,4 @@
+#include "frontend/discovery.h"
 #include "frontend/frontend.h"
 
 const struct http_route frontend_routes[] = {
@@ -6,6 +7,7 @@ const struct http_route frontend_routes[] = {
 	{"/all", "GET", all_handle},
 	{"/status", "GET", status_handle},
 	{"/healthcheck", "GET", health_handle},
+	{DISCOVERY_PATH, "GET", discovery_handle},
 	{"/api/v1/trabajos", "POST", api_add_handle},
 	{"/api/v1/trabajos", "GET", api_list_handle},
 	{"/api/v1/trabajos/{key}", "GET", api_get_handle},

@@ -60,6 +60,9 @@ const char *http_id(
 	const struct http_request *request); // X-Request-Id: the client's if it is 1-64 of [A-Za-z0-9._-], else a new UUIDv7
 const char *http_client(const struct http_request *request);                   // address as text, proxies considered
 const char *http_header(const struct http_request *request, const char *name); // NULL: absent; case-insensitive
+// "http://host:port" as the client named this server: by Host, of trusted proxies by X-Forwarded-Proto and -Host. To be freed;
+// NULL: what it sent is no host.
+char *http_origin(const struct http_request *request) MUST_USE;
 // Number of headers of that name (two Authorization headers are an error of the client's).
 unsigned http_header_count(const struct http_request *request, const char *name);
 // Query parameter, percent-decoded, or a form's field (application/x-www-form-urlencoded POST; the form is looked at where the

@@ -144,6 +144,7 @@ void http_proxies_free(struct http_proxies *proxies);
 bool http_proxies_trust(const struct http_proxies *proxies, const struct in6_addr *address);
 // Who is behind a trusted proxy, by the X-Forwarded-For entries (all of them, joined by commas; written over).
 void http_proxies_client(const struct http_proxies *proxies, char *forwarded, struct in6_addr *address);
+bool http_host_valid(const char *host); // a name or an address, and perhaps a port (RFC 9110 section 7.2)
 // Connections by address; IPv6 by its /64, which is what one customer gets.
 struct http_counts *http_counts_new(void) MUST_USE;
 void http_counts_free(struct http_counts *counts);

@@ -147,6 +147,18 @@ void http_proxies_client(const struct http_proxies *proxies, char *forwarded, st
 	}
 }
 
+// Stricter than RFC 3986's reg-name: nothing that would have to be escaped wherever it is shown.
+bool http_host_valid(const char *host) {
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+	bool bracket = host[0] == '[';
+	size_t length = bracket ? 1 + strspn(host + 1, "0123456789abcdefABCDEF:.") : strspn(host, letters);
+	if (length <= bracket || length > 255) return false;
+	if (bracket && host[length++] != ']') return false;
+	if (!host[length]) return true;
+	size_t digits = host[length] == ':' ? strspn(host + length + 1, "0123456789") : 0;
+	return digits >= 1 && digits <= 5 && !host[length + 1 + digits];
+}
+
 struct http_counts *http_counts_new(void) {
 	return mem_zalloc(sizeof(struct http_counts));
 }

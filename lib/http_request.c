@@ -373,3 +373,14 @@ const char *http_client(const struct http_request *request) {
 	}
 	return owner->client = http_address_text(&address);
 }
+
+char *http_origin(const struct http_request *request) {
+	const char *host = http_header(request, MHD_HTTP_HEADER_HOST), *scheme = "http";
+	if (request->connection->proxy) {
+		const char *forwarded = http_header(request, "X-Forwarded-Host");
+		const char *proto = http_header(request, "X-Forwarded-Proto");
+		if (forwarded) host = forwarded;
+		if (proto && strcasecmp(proto, "https") == 0) scheme = "https";
+	}
+	return host && http_host_valid(host) ? mem_format("%s://%s", scheme, host) : NULL;
+}
