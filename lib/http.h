@@ -96,7 +96,17 @@ int http_status_of(enum error_kind kind);
 // error that the client must notice). `gone` is called exactly once when the stream is over, however it ends.
 void http_stream(struct http_request *request, int status, const char *type,
 	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg);
+// The same of exactly that many bytes, with Content-Length; whoever ends it before cuts the connection.
+void http_stream_sized(struct http_request *request, int status, const char *type, uint64_t length,
+	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg);
 void http_stream_wake(struct http_request *request);
+
+// Whether the client has it already, by If-None-Match (RFC 9110 section 13.1.2). etag: with its quotes.
+bool http_none_match(const struct http_request *request, const char *etag) MUST_USE;
+// For a body any part of which can be had: looks at If-None-Match, If-Range and Range (RFC 9110 section 14; of several ranges
+// the whole is sent) and adds ETag, Accept-Ranges and Content-Range. Returns 200 or 206, which is to be answered with the
+// bytes from *from on, *length of them; or 0: answered with 304 or 416.
+int http_part(struct http_request *request, const char *etag, uint64_t size, uint64_t *from, uint64_t *length) MUST_USE;
 
 // Called at most once, if the client goes away or the deadline answers before the handler's answer: the request must
 // not be touched afterwards. Set it before returning from the handler with the answer still owed.

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define STREAM_BLOCK_BYTES 16384 // for HTTP/1.0 clients; others get chunks as large as the connection's memory allows
+#define STREAM_BLOCK_BYTES                                                                                                     \
+	16384 // of a known length, or for HTTP/1.0; other chunks are as large as the connection's memory allows
 
 // The body of a response is the caller's until MHD_create_response_* has it.
 static void answer(struct http_request *request, int status, const char *type, struct MHD_Response *response) {
@@ -165,7 +166,7 @@ int http_status_of(enum error_kind kind) {
 	}
 }
 
-void http_stream(struct http_request *request, int status, const char *type,
+void http_stream_sized(struct http_request *request, int status, const char *type, uint64_t length,
 	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg) {
 	if (request->status != 0) {
 		if (gone) gone(arg);
@@ -175,7 +176,12 @@ void http_stream(struct http_request *request, int status, const char *type,
 	request->stream_gone = gone;
 	request->stream_arg = arg;
 	answer(request, status, type,
-		MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, request, NULL));
+		MHD_create_response_from_callback(length, STREAM_BLOCK_BYTES, read_stream, request, NULL));
+}
+
+void http_stream(struct http_request *request, int status, const char *type,
+	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg) {
+	http_stream_sized(request, status, type, MHD_SIZE_UNKNOWN, more, gone, arg);
 }
 
 void http_stream_wake(struct http_request *request) {
