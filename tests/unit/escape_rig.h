@@ -27,7 +27,6 @@ struct escape {
 	const char *no_control;     // why nobody but root could succeed outside; NULL: the control is run
 	bool killed;                // in the box it may end by the job's death
 	bool own_user;              // outside it hits all that belong to its user: only where root can make it one of its own
-	bool by_landlock;           // nothing else holds it
 };
 
 struct escape_suite {
@@ -203,12 +202,9 @@ static inline void escape_try(const struct escape *escape, enum sandbox_level le
 static inline void escape_test(void **state) {
 	const struct escape *escape = *state;
 	const char *unproven = escape_prove(escape);
-	bool wall = suite.rig.sandbox->maker.landlock >= LANDLOCK_LEAST;
 	for (enum sandbox_level level = SANDBOX_FULL; level <= escape->weakest; level++) {
 		if (level < suite.best)
 			print_message("not offered here: level %s, for: %s\n", sandbox_level_names[level], escape->name);
-		else if (escape->by_landlock && !wall)
-			print_message("not offered here: Landlock, for: %s\n", escape->name);
 		else
 			escape_try(escape, level);
 	}
