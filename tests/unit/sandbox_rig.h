@@ -44,7 +44,8 @@ struct rig_job {
 	struct sandbox_limits limits;
 	int slot;
 	bool egress;
-	int terminate_ms, kill_ms; // after the start; 0: never
+	const char *awaited;       // what the times below begin with: it is in the output; NULL: the start of the box
+	int terminate_ms, kill_ms; // 0: never
 };
 
 struct rig_result {
@@ -57,6 +58,12 @@ struct rig_result {
 	struct loop *loop;
 	struct sandbox_run *run;
 	int64_t begun_us;
+	struct rig_ends *ends; // NULL: it ends by itself, or the times run already
+};
+
+struct rig_ends {
+	const struct rig_job *job;
+	struct loop_timer *terminate, *kill;
 };
 
 #define RIG_KEEP (size_t)(4 << 20)
@@ -155,6 +162,29 @@ static inline void rig_throw_spares_away(struct rig *rig) {
 	}
 }
 
+// An emulated machine (dev/virtual-machine) is many times as slow.
+static inline int rig_patience_ms(void) {
+	const char *times = getenv("TEST_PATIENCE");
+	return 60000 * (times ? (int)strtol(times, NULL, 10) : 1);
+}
+
+static inline void rig_run_loop_ms(struct rig *rig, int ms) {
+	struct loop_timer *timer = loop_timer_new(rig->loop, (void (*)(void *))loop_stop, rig->loop);
+	loop_timer_set(timer, ms);
+	loop_run(rig->loop);
+	loop_timer_free(timer);
+}
+
+// The slot's next box has been made, and its pid 1 waits for a job. false: within the patience of a job there was none.
+static inline bool rig_spare_is_ready(struct rig *rig, int slot) {
+	const struct sandbox_slot *place = &rig->sandbox->slots[slot];
+	for (int waited = 0; waited < rig_patience_ms(); waited += 5) {
+		if (place->spare && (place->spare->box.init_pid || place->spare->box.bare)) return true;
+		rig_run_loop_ms(rig, 5);
+	}
+	return false;
+}
+
 // As if overlayfs could not show trees, from the next box on.
 static inline void rig_copy_trees(struct rig *rig) {
 	free(STEAL(rig->sandbox->maker.trees));
@@ -168,6 +198,11 @@ static inline void rig_force(struct rig *rig, enum sandbox_level level) {
 	rig->sandbox->maker.uid_counts = level == SANDBOX_NONE && rig->sandbox->maker.uid_base == (uid_t)-1;
 }
 
+static inline void rig_set_ends(const struct rig_ends *ends) {
+	if (ends->job->terminate_ms) loop_timer_set(ends->terminate, ends->job->terminate_ms);
+	if (ends->job->kill_ms) loop_timer_set(ends->kill, ends->job->kill_ms);
+}
+
 static inline void rig_output(int stream, const char *data, size_t length, void *arg) {
 	struct rig_result *result = arg;
 	char *text = stream == 1 ? result->out : result->err;
@@ -177,6 +212,9 @@ static inline void rig_output(int stream, const char *data, size_t length, void 
 	memcpy(text + *kept, data, length);
 	*kept += length;
 	text[*kept] = 0;
+	if (!result->ends || !strstr(text, result->ends->job->awaited)) return;
+	rig_set_ends(result->ends);
+	result->ends = NULL;
 }
 
 static inline void rig_done(const struct sandbox_report *report, void *arg) {
@@ -224,16 +262,20 @@ static inline void rig_run_job(struct rig *rig, const struct rig_job *job, struc
 	struct error error = {0};
 	result->begun_us = loop_now_us();
 	if (sandbox_start(rig->sandbox, &boxed, &handlers, &result->run, &error) != 0) fail_msg("%s", error_text(&error));
-	struct loop_timer *terminate = loop_timer_new(rig->loop, rig_terminate, result);
-	struct loop_timer *kill_it = loop_timer_new(rig->loop, rig_kill, result);
+	struct rig_ends ends = {.job = job,
+		.terminate = loop_timer_new(rig->loop, rig_terminate, result),
+		.kill = loop_timer_new(rig->loop, rig_kill, result)};
+	if (job->awaited)
+		result->ends = &ends;
+	else
+		rig_set_ends(&ends);
 	struct loop_timer *too_long = loop_timer_new(rig->loop, rig_too_long, NULL);
-	if (job->terminate_ms) loop_timer_set(terminate, job->terminate_ms);
-	if (job->kill_ms) loop_timer_set(kill_it, job->kill_ms);
-	loop_timer_set(too_long, 60000);
+	loop_timer_set(too_long, rig_patience_ms());
 	// Another job of the test may stop the loop by its own end.
 	while (!result->done) loop_run(rig->loop);
-	loop_timer_free(terminate);
-	loop_timer_free(kill_it);
+	result->ends = NULL;
+	loop_timer_free(ends.terminate);
+	loop_timer_free(ends.kill);
 	loop_timer_free(too_long);
 }
 

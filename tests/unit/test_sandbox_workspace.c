@@ -1,13 +1,6 @@
 // The workspace: overlayfs shows a job the tree that all share, and keeps what it changes for itself.
 #include "tests/unit/sandbox_group.h"
 
-static void run_loop_ms(int ms) {
-	struct loop_timer *timer = loop_timer_new(rig.loop, (void (*)(void *))loop_stop, rig.loop);
-	loop_timer_set(timer, ms);
-	loop_run(rig.loop);
-	loop_timer_free(timer);
-}
-
 static void require_sharing(void) {
 	rig_require(&rig, SANDBOX_REDUCED);
 	if (rig.sandbox->maker.trees) return;
@@ -93,7 +86,7 @@ static void jobs_at_the_same_time_have_views_of_their_own(void **state) {
 	assert_int_equal(sandbox_start(rig.sandbox, &job, &handlers, &first.run, NULL), 0);
 	AUTO_RESULT struct rig_result second;
 	shell_in(tree, 1, "cat file; echo second >file; cat file", &second);
-	while (!first.kept[0]) run_loop_ms(5);
+	while (!first.kept[0]) rig_run_loop_ms(&rig, 5);
 	sandbox_terminate(first.run);
 	while (!first.done) loop_run(rig.loop);
 	assert_string_equal(second.out, "as committed\nsecond\n");
@@ -172,7 +165,7 @@ static void where_a_tree_cannot_be_shown_it_is_copied(void **state) {
 	const struct rig_job none = {.argv = (const char *const[]){"/bin/cat", "file", NULL}, .tree = plain};
 	// The box is made before the folder is.
 	rig.sandbox->slots[0].spare = cell_new(&rig.sandbox->slots[0], NULL);
-	run_loop_ms(100);
+	assert_true(rig_spare_is_ready(&rig, 0));
 	assert_int_equal(mkdir(folder, 0755) | mkdir(plain, 0755), 0);
 	rig_write(plain, "file", "copied\n", 0644);
 	rig_run_job(&rig, &none, &gone);
@@ -189,7 +182,7 @@ static pid_t helper_of_spare(void) {
 	rig_throw_spares_away(&rig);
 	rig.sandbox->slots[0].spare = cell_new(&rig.sandbox->slots[0], NULL);
 	const struct box *box = &rig.sandbox->slots[0].spare->box;
-	for (int waited = 0; waited < 5000 && !box->init_pid; waited += 20) run_loop_ms(20);
+	assert_true(rig_spare_is_ready(&rig, 0));
 	AUTO_FREE char *path = mem_format("/proc/%d/task/%d/children", (int)box->pid, (int)box->pid);
 	AUTO_FCLOSE FILE *children = fopen(path, "re");
 	int pid, found = 0;
