@@ -14,6 +14,7 @@ static const char *const code_names[OUTCOME_CODES] = {
 	[OUTCOME_MEMORY] = "memory",
 	[OUTCOME_PROCESSES] = "processes",
 	[OUTCOME_DISK] = "disk",
+	[OUTCOME_FILES] = "files",
 	[OUTCOME_OUTPUT] = "output",
 	[OUTCOME_NO_PLAN] = "no_plan",
 	[OUTCOME_NOT_FOUND] = "not_found",

@@ -33,6 +33,7 @@ void detail_limits(struct detail *detail, const struct sandbox_limits *limits, i
 	if (limits->cpu_s > 0) set_figure(json, "cpu_s", limits->cpu_s);
 	set_figure(json, "memory_bytes", limits->memory_bytes);
 	set_figure(json, "processes", limits->processes);
+	set_figure(json, "open_files", limits->open_files);
 	set_figure(json, "disk_bytes", limits->disk_bytes);
 	json_object_set_new(detail->json, "limits", json);
 }

@@ -281,6 +281,7 @@ static void box_ended(const struct sandbox_report *report, void *arg) {
 		.cpu_s = job->limits.cpu_s,
 		.memory_bytes = job->limits.memory_bytes,
 		.processes = job->limits.processes,
+		.open_files = job->limits.open_files,
 		.disk_bytes = job->limits.disk_bytes,
 		.output_bytes = job->worker->config.job_output_kb * 1024 * OUTPUT_FLOOD};
 	judge(&facts, &job->outcome);

@@ -1,7 +1,5 @@
 #include "worker/job_limits.h"
 
-#define OPEN_FILES 1024
-
 static int64_t least(int64_t asked, int64_t most) {
 	return asked > 0 && asked < most ? asked : most;
 }
@@ -13,6 +11,6 @@ void job_limits(const struct worker_config *config, const struct plan *plan, int
 		.processes = config->job_processes,
 		.disk_bytes = config->job_disk_mb << 20,
 		.file_bytes = config->job_disk_mb << 20,
-		.open_files = OPEN_FILES,
+		.open_files = config->job_files,
 		.cpu_s = config->job_cpu_s};
 }

@@ -5,6 +5,10 @@
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MOST_MS  60000
 
+// What a shell exits with where it did not find a command (which one, it has printed), and above what where a signal ended one.
+#define EXIT_NOT_FOUND 127
+#define EXIT_SIGNALLED 128
+
 static void judge_stop(const struct judge_facts *facts, struct outcome *outcome) {
 	switch (facts->stop) {
 	case JOB_STOP_TIMEOUT:
@@ -26,6 +30,11 @@ static void judge_stop(const struct judge_facts *facts, struct outcome *outcome)
 	}
 }
 
+// A shell says so of a process of its own.
+static bool file_too_large(const struct sandbox_report *report) {
+	return report->signal == SIGXFSZ || report->exit_code == EXIT_SIGNALLED + SIGXFSZ;
+}
+
 static void judge_limit(const struct judge_facts *facts, struct outcome *outcome) {
 	const struct sandbox_report *report = facts->report;
 	if (report->cpu_hit)
@@ -34,15 +43,18 @@ static void judge_limit(const struct judge_facts *facts, struct outcome *outcome
 	else if (report->memory_hit)
 		outcome_set(outcome, OUTCOME_MEMORY, BLAME_LIMIT, "%s needed more than its %lld MiB of memory", facts->command,
 			(long long)(facts->memory_bytes >> 20));
-	else if (report->signal == SIGXFSZ)
+	else if (file_too_large(report))
 		outcome_set(outcome, OUTCOME_DISK, BLAME_LIMIT, "%s wrote a file larger than its %lld MiB of disk",
 			facts->command, (long long)(facts->disk_bytes >> 20));
 	else if (report->disk_hit)
 		outcome_set(outcome, OUTCOME_DISK, BLAME_LIMIT, "%s filled its %lld MiB of disk", facts->command,
 			(long long)(facts->disk_bytes >> 20));
-	else
+	else if (report->processes_hit)
 		outcome_set(outcome, OUTCOME_PROCESSES, BLAME_LIMIT, "%s needed more than its %lld processes", facts->command,
 			(long long)facts->processes);
+	else
+		outcome_set(outcome, OUTCOME_FILES, BLAME_LIMIT, "a process of %s had all of its %lld files open",
+			facts->command, (long long)facts->open_files);
 }
 
 static void judge_not_started(const struct judge_facts *facts, struct outcome *outcome) {
@@ -56,9 +68,6 @@ static void judge_not_started(const struct judge_facts *facts, struct outcome *o
 	else
 		outcome_set(outcome, OUTCOME_SANDBOX, BLAME_PLATFORM, "the sandbox could not start: %s", error_text(error));
 }
-
-// What a shell exits with where it did not find a command; which one, it has printed.
-#define EXIT_NOT_FOUND 127
 
 static void judge_exit(const struct judge_facts *facts, struct outcome *outcome) {
 	const struct error *error = &facts->report->error; // set where the command could not be executed: exit 126 or 127
@@ -79,8 +88,8 @@ void judge(const struct judge_facts *facts, struct outcome *outcome) {
 		judge_not_started(facts, outcome);
 	} else if (well) {
 		outcome_set(outcome, OUTCOME_OK, BLAME_NONE, "%s exited with 0", facts->command);
-	} else if (report->cpu_hit || report->memory_hit || report->disk_hit || report->processes_hit ||
-		   report->signal == SIGXFSZ) {
+	} else if (report->cpu_hit || report->memory_hit || report->disk_hit || report->processes_hit || report->files_hit ||
+		   file_too_large(report)) {
 		judge_limit(facts, outcome);
 	} else if (report->signal != 0) {
 		const char *name = sigabbrev_np(report->signal);

@@ -20,8 +20,8 @@ enum job_stop {
 struct judge_facts {
 	enum job_stop stop;
 	const struct sandbox_report *report;
-	const char *command;                                                         // for people
-	int64_t timeout_s, cpu_s, memory_bytes, processes, disk_bytes, output_bytes; // the limits that held
+	const char *command;                                                                     // for people
+	int64_t timeout_s, cpu_s, memory_bytes, processes, open_files, disk_bytes, output_bytes; // the limits that held
 };
 
 // A limit counts as the cause only where the job did not end well.

@@ -39,6 +39,8 @@ void limits_group_read(const struct limits_group *group, pid_t tree, struct limi
 // Processor time of everything that lives below `tree`, it included, and of all that they have reaped; -1: unknown. Reads all of
 // /proc: not for often.
 int64_t limits_tree_cpu_us(pid_t tree);
+// Whether a process of it, or of what lives below `tree` where there are no groups, has at least as many descriptors now.
+bool limits_group_files(const struct limits_group *group, pid_t tree, int64_t least);
 // So far: processes that the kernel killed for memory, forks that it refused. 0 where no group counts them.
 void limits_group_hits(const struct limits_group *group, int64_t *oom_kills, int64_t *refused_forks);
 // Kills all that is in it, and all below `tree` (0: nothing) but itself. New ones may have come meanwhile: repeat until

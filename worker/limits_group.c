@@ -231,6 +231,52 @@ int64_t limits_tree_cpu_us(pid_t tree) {
 	return ticks * (1000000 / sysconf(_SC_CLK_TCK));
 }
 
+// ---- open files
+
+// The table of descriptors has at least as many places (FDSize, a power of two) as descriptors; it tells at once that a process
+// has few.
+static int64_t count_files(int proc, int pid, int64_t least) {
+	char path[64], text[4096];
+	struct stat info;
+	(void)snprintf(path, sizeof(path), "%d/fd", pid);
+	// Since Linux 6.2 the kernel counts.
+	if (fstatat(proc, path, &info, 0) == 0 && info.st_size > 0) return info.st_size;
+	(void)snprintf(path, sizeof(path), "%d/status", pid);
+	const char *places = limits_read(proc, path, text, sizeof(text)) > 0 ? strstr(text, "\nFDSize:") : NULL;
+	if (!places || strtoll(places + strlen("\nFDSize:"), NULL, 10) < least) return 0;
+	(void)snprintf(path, sizeof(path), "%d/fd", pid);
+	int fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+	int64_t count = 0;
+	for (struct dirent *entry; folder && (entry = readdir(folder));) count += entry->d_name[0] != '.';
+	if (folder) closedir(folder);
+	return count;
+}
+
+static bool one_has_files(FILE *members, int proc, int64_t least) {
+	int pid;
+	while (members && fscanf(members, "%d", &pid) == 1)
+		if (count_files(proc, pid, least) >= least) return true;
+	return false;
+}
+
+bool limits_group_files(const struct limits_group *group, pid_t tree, int64_t least) {
+	AUTO_CLOSE int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0) return false;
+	if (group->limits->count > 0) {
+		int fd = openat(group->folders[0], "cgroup.procs", O_RDONLY | O_CLOEXEC);
+		AUTO_FCLOSE FILE *members = fd < 0 ? NULL : fdopen(fd, "r");
+		return one_has_files(members, proc, least);
+	}
+	size_t count;
+	AUTO_FREE struct process *list = tree > 0 ? read_processes(proc, &count) : NULL;
+	if (!list) return false;
+	mark_inside(list, count, tree);
+	for (size_t i = 0; i < count; i++)
+		if (list[i].inside && count_files(proc, list[i].pid, least) >= least) return true;
+	return false;
+}
+
 // ---- the end
 
 static void kill_members(const struct limits_group *group) {

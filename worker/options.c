@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <stddef.h>
+#include <sys/resource.h>
 
 static struct worker_config values;
 
@@ -50,6 +51,8 @@ static const struct option table[] = {
 		"seconds of processor time of all of a job's processes together; 0: no limit"),
 	INTEGER("JOB_MEMORY_MB", job_memory_mb, "512", 16, 1 << 20, "MiB of memory of a job, at most"),
 	INTEGER("JOB_PROCESSES", job_processes, "256", 4, 1 << 20, "processes and threads of a job"),
+	INTEGER("JOB_FILES", job_files, "1024", 64, 1 << 20,
+		"files and other descriptors that a process of a job can have open"),
 	INTEGER("JOB_DISK_MB", job_disk_mb, "1024", 1, 1 << 20, "MiB that a job can write, its copy of the tree included"),
 	INTEGER("JOB_OUTPUT_KB", job_output_kb, "1024", 1, 1 << 16, "KiB of output that are kept"),
 	INTEGER("JOB_GRACE_S", job_grace_s, "5", 0, 3600, "seconds from SIGTERM to SIGKILL of a job"),
@@ -95,6 +98,17 @@ static int check_egress(struct error *error) {
 		"JOB_NETWORK=egress without JOB_EGRESS_FOR is for nobody: name users, owners or labels, or * for everybody");
 }
 
+// A box cannot have more than its worker may give.
+static int check_files(struct error *error) {
+	struct rlimit own;
+	if (getrlimit(RLIMIT_NOFILE, &own) != 0 || own.rlim_max == RLIM_INFINITY || values.job_files <= (int64_t)own.rlim_max)
+		return 0;
+	return error_set(error, ERROR_INPUT,
+		"JOB_FILES=%lld is more than the %lld open files that this worker itself may have: raise its hard limit (ulimit -Hn; "
+		"systemd: LimitNOFILE=) or lower it",
+		(long long)values.job_files, (long long)own.rlim_max);
+}
+
 int options_read(struct worker_config *config, int argc, char **argv) {
 	values.slots = sysconf(_SC_NPROCESSORS_ONLN);
 	int check = lifecycle_start(
@@ -105,6 +119,7 @@ int options_read(struct worker_config *config, int argc, char **argv) {
 	AUTO_ERROR struct error error = {0};
 	if (housekeeping_retention_check(values.retention_days, &values.kafka, &error) != 0) exit(lifecycle_bad_start(&error));
 	if (weights_read(values.user_weights, &values.weights_json, &error) != 0) exit(lifecycle_bad_start(&error));
+	if (check_files(&error) != 0) exit(lifecycle_bad_start(&error));
 	if (check_egress(&error) != 0) exit(lifecycle_bad_start(&error));
 	*config = values;
 	return check;

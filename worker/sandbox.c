@@ -56,6 +56,10 @@
 // anonymous memory above the job's limit ends the box within 50 ms. What is neither (memfd, shared anonymous maps) has the
 // wall. Inodes of a tmpfs are kernel memory, cannot be limited by bubblewrap, and are counted by pid 1 every 100 ms.
 //
+// Open files: the kernel bounds them by process, and counts no call that it refused for it. So every 100 ms the processes' open
+// files are counted, and one that has all that it may is remembered: should the job fail, that is why (outcome `files`). A code
+// of its own, since neither more memory nor more processes would help. It ends nothing, and who fails faster is not seen.
+//
 // Levels: `full` is all of this. `reduced`: the machine (a container, mostly) does not let a /proc be mounted; /proc is then an
 // empty read-only folder, and user namespaces are refused by the filter only. `none`: no bubblewrap, no namespaces; a uid of its
 // own where the worker is root, rlimits, filter and control group; for an operator's own code. The level is not what the machine

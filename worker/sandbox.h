@@ -45,8 +45,9 @@ json_t *sandbox_describe(const struct sandbox *sandbox)
 	MUST_USE; // {"level","cgroup":"v1"|"v2"|null,"disk":"tmpfs","workspace":"overlay"|"copy","landlock":version|null,…}, new reference
 
 struct sandbox_limits {
-	int64_t memory_bytes, processes, disk_bytes, file_bytes, open_files;
-	int64_t cpu_s; // of all processes together; 0: no limit
+	int64_t memory_bytes, processes, disk_bytes, file_bytes;
+	int64_t open_files; // of each process
+	int64_t cpu_s;      // of all processes together; 0: no limit
 };
 
 struct sandbox_job {
@@ -66,6 +67,7 @@ struct sandbox_report {
 	int exit_code;                                     // -1: ended by a signal
 	int signal;                                        // 0: exited
 	bool memory_hit, processes_hit, disk_hit, cpu_hit; // the limit was touched
+	bool files_hit;                                    // a process was seen with as many open files as it may have
 	bool shared;                                       // nothing was copied: overlayfs showed the tree
 	int64_t peak_memory_bytes; // -1: unknown; the largest of 50 ms samples and of any single process
 	int64_t cpu_us;            // -1: unknown

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #define SAMPLE_MS        50
+#define FILES_EVERY      2  // samples
 #define CPU_EVERY        10 // samples: it is dear, and a second more or less of no matter
 #define PREPARE_AHEAD_MS 30 // a job that is over sooner shall not have to share the processor with its successor
 #define CHUNK_BYTES      65536
@@ -123,11 +124,19 @@ static void drain(struct sandbox_run *run) {
 
 // An rlimit stands behind it, for single processes.
 static void sample_cpu(struct sandbox_run *run) {
-	if (run->limits.cpu_s <= 0 || ++run->samples % CPU_EVERY != 0) return;
+	if (run->limits.cpu_s <= 0 || run->samples % CPU_EVERY != 0) return;
 	const struct box *box = &run->cell->box;
 	if (limits_tree_cpu_us(box->bare ? box->pid : box->init_pid) < run->limits.cpu_s * 1000000) return;
 	run->report.cpu_hit = true;
 	sandbox_kill(run);
+}
+
+// No kernel counts the calls that it refused for it (EMFILE), so it is looked for, and a process that ends within a sample of
+// its last descriptor is not seen. Being at the limit ends nothing: the calls are refused, and the job may cope.
+static void sample_files(struct sandbox_run *run) {
+	const struct box *box = &run->cell->box;
+	if (run->report.files_hit || run->limits.open_files <= 0 || run->samples % FILES_EVERY != 0) return;
+	run->report.files_hit = limits_group_files(box->group, box->bare ? box->pid : box->init_pid, run->limits.open_files);
 }
 
 static void take_sample(void *arg) {
@@ -142,7 +151,9 @@ static void take_sample(void *arg) {
 	if (usage.memory_bytes > run->limits.memory_bytes) report->memory_hit = true;
 	// Processes are refused by the group or the rlimit, but where there is neither.
 	if (report->memory_hit || (report->processes_hit && maker->uid_counts)) sandbox_kill(run);
+	run->samples++;
 	sample_cpu(run);
+	sample_files(run);
 	loop_timer_set(run->sample, SAMPLE_MS);
 }
 

@@ -20,7 +20,7 @@ struct worker_config {
 	char *metrics_listen, *dir, *git_allow, *git_credentials_file, *git_ca_file;
 	int64_t slots, isolation, uid_base, network, workspace;
 	char *egress_for, *egress_deny;
-	int64_t job_timeout_s, job_cpu_s, job_memory_mb, job_processes, job_disk_mb, job_output_kb, job_grace_s;
+	int64_t job_timeout_s, job_cpu_s, job_memory_mb, job_processes, job_files, job_disk_mb, job_output_kb, job_grace_s;
 	int64_t fetch_timeout_s, fetch_mb, free_mb, cache_mb;
 	int64_t lease_s, drain_s, max_attempts, retention_days, user_running;
 	char *user_weights, *weights_json; // as given; for the claim, NULL: all 1

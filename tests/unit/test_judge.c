@@ -15,6 +15,7 @@ static struct outcome judged(enum job_stop stop, const struct sandbox_report *re
 		.timeout_s = 5,
 		.memory_bytes = 512 << 20,
 		.processes = 256,
+		.open_files = 1024,
 		.disk_bytes = 1 << 30,
 		.output_bytes = 1 << 20};
 	struct outcome outcome = {0};
@@ -74,6 +75,25 @@ static void processor_time_and_a_file_too_large_are_limits(void **state) {
 	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .cpu_hit = true}, OUTCOME_OK, BLAME_NONE);
 	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .exit_code = -1, .signal = SIGXFSZ}, OUTCOME_DISK,
 		BLAME_LIMIT);
+	// as a shell says it of its child
+	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .exit_code = 128 + SIGXFSZ}, OUTCOME_DISK, BLAME_LIMIT);
+	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .exit_code = 128 + SIGTERM}, OUTCOME_EXIT, BLAME_USER);
+}
+
+static void all_files_open_is_a_limit_and_the_least_of_them(void **state) {
+	(void)state;
+	struct sandbox_report report = {.ran = true, .exit_code = 1, .files_hit = true};
+	struct outcome outcome = judged(JOB_STOP_NONE, &report);
+	assert_int_equal(outcome.code, OUTCOME_FILES);
+	assert_int_equal(outcome.blame, BLAME_LIMIT);
+	assert_string_equal(outcome.message, "a process of main.sh had all of its 1024 files open");
+	outcome_clear(&outcome);
+	report.processes_hit = true;
+	expect(JOB_STOP_NONE, report, OUTCOME_PROCESSES, BLAME_LIMIT);
+	report.disk_hit = true;
+	expect(JOB_STOP_NONE, report, OUTCOME_DISK, BLAME_LIMIT);
+	report.exit_code = 0;
+	expect(JOB_STOP_NONE, report, OUTCOME_OK, BLAME_NONE);
 }
 
 static void what_the_worker_ended_is_named_by_why(void **state) {
@@ -152,6 +172,7 @@ int main(void) {
 		cmocka_unit_test(a_command_that_was_not_found_is_said_to_be),
 		cmocka_unit_test(a_limit_is_the_cause_only_where_the_job_failed),
 		cmocka_unit_test(processor_time_and_a_file_too_large_are_limits),
+		cmocka_unit_test(all_files_open_is_a_limit_and_the_least_of_them),
 		cmocka_unit_test(what_the_worker_ended_is_named_by_why),
 		cmocka_unit_test(a_box_that_could_not_start_is_the_platforms_fault),
 		cmocka_unit_test(a_tree_that_does_not_fit_the_box_is_not),

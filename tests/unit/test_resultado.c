@@ -35,7 +35,7 @@ static void an_outcome_is_written_as_the_interface_says(void **state UNUSED) {
 }
 
 static void every_code_is_read_as_it_was_written(void **state UNUSED) {
-	static const char *const names[] = {"ok", "exit", "signal", "timeout", "memory", "processes", "disk", "output",
+	static const char *const names[] = {"ok", "exit", "signal", "timeout", "memory", "processes", "disk", "files", "output",
 		"no_plan", "not_found", "denied", "fetch", "sandbox", "lost", "cancelled"};
 	assert_int_equal(COUNT_OF(names), OUTCOME_CODES);
 	for (int code = 0; code < OUTCOME_CODES; code++) {

@@ -58,12 +58,34 @@ static int attack_inodes(void) {
 	return 0;
 }
 
+static int attack_descriptors(void) {
+	int last = 0;
+	for (int fd; (fd = open("/dev/null", O_RDONLY)) >= 0;) last = fd;
+	printf("%d all open\n", errno == EMFILE ? last + 1 : -1);
+	(void)fflush(stdout);
+	for (;;) (void)pause();
+	return 0;
+}
+
+// More than one process may have, none of which has all of it.
+static int attack_many_with_descriptors(void) {
+	for (int i = 0; i < 200; i++) (void)open("/dev/null", O_RDONLY);
+	for (int i = 0; i < 3; i++)
+		if (fork() == 0)
+			for (;;) (void)pause();
+	(void)!write(STDOUT_FILENO, "all open\n", strlen("all open\n"));
+	for (;;) (void)pause();
+	return 0;
+}
+
 static const struct attack attacks[] = {
 	{"anonymous", attack_anonymous},
 	{"anonymous-tree", attack_anonymous_tree},
 	{"memfd", attack_memfd},
 	{"threads", attack_threads},
 	{"inodes", attack_inodes},
+	{"descriptors", attack_descriptors},
+	{"many-with-descriptors", attack_many_with_descriptors},
 };
 
 // ---- tests
@@ -182,7 +204,7 @@ static void a_fork_bomb_meets_its_limit_and_is_attributed(void **state) {
 	(void)state;
 	static const char *const argv[] = {"/bin/bash", "-c", "bomb() { bomb & bomb; }; bomb; wait", NULL};
 	AUTO_RESULT struct rig_result result;
-	rig_run_job(&rig, &(struct rig_job){.argv = argv, .kill_ms = 1500}, &result);
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .awaited = "fork: retry", .kill_ms = 500}, &result);
 	assert_true(result.report.ran);
 	assert_true(result.report.processes_hit);
 	assert_int_equal(rig_count_processes("bomb()"), 0);
@@ -195,6 +217,37 @@ static void threads_count_as_processes(void **state) {
 	assert_int_equal(result.report.exit_code, 8);
 	assert_in_range(strtol(result.out, NULL, 10), 8, 32);
 	assert_true(result.report.processes_hit || !limits_processes(rig.sandbox->maker.limits));
+}
+
+// Holds all that it can have until it is told to end.
+static void a_process_that_has_all_its_files_open_is_seen(void **state) {
+	(void)state;
+	static const char *const argv[] = {"./attack", "attack", "descriptors", NULL};
+	AUTO_RESULT struct rig_result result;
+	// Several samples: the first may have come before.
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .awaited = "all open", .terminate_ms = 400}, &result);
+	assert_string_equal(result.out, "256 all open\n");
+	assert_true(result.report.files_hit);
+	assert_false(result.report.processes_hit);
+}
+
+static void files_that_are_open_in_many_processes_are_nobodys_fault(void **state) {
+	(void)state;
+	static const char *const argv[] = {"./attack", "attack", "many-with-descriptors", NULL};
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .awaited = "all open", .terminate_ms = 400}, &result);
+	assert_string_equal(result.out, "all open\n");
+	assert_false(result.report.files_hit);
+}
+
+static void a_file_larger_than_one_may_be_ends_its_writer(void **state) {
+	(void)state;
+	AUTO_RESULT struct rig_result own, childs;
+	static const char *const argv[] = {"/usr/bin/truncate", "-s", "1G", "/tmp/x", NULL};
+	rig_run_job(&rig, &(struct rig_job){.argv = argv}, &own);
+	assert_int_equal(own.report.signal, SIGXFSZ);
+	rig_shell(&rig, "truncate -s 1G /tmp/x; exit $?", &childs);
+	assert_int_equal(childs.report.exit_code, 128 + SIGXFSZ);
 }
 
 static void a_tree_larger_than_the_disk_is_the_jobs_own_fault(void **state) {
@@ -272,6 +325,9 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(waiting_is_no_processor_time),
 		cmocka_unit_test(a_fork_bomb_meets_its_limit_and_is_attributed),
 		cmocka_unit_test(threads_count_as_processes),
+		cmocka_unit_test(a_process_that_has_all_its_files_open_is_seen),
+		cmocka_unit_test(files_that_are_open_in_many_processes_are_nobodys_fault),
+		cmocka_unit_test(a_file_larger_than_one_may_be_ends_its_writer),
 		cmocka_unit_test(a_tree_larger_than_the_disk_is_the_jobs_own_fault),
 		cmocka_unit_test(a_deep_tree_is_copied_and_a_bottomless_one_refused),
 		cmocka_unit_test(many_files_are_copied_each),
