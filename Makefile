@@ -65,6 +65,7 @@ CLI_C := $(call c_in,cli)
 UNIT_C := $(call c_in,tests/unit)
 BENCH_C := $(call c_in,bench)
 ALL_C := $(LIB_C) $(FRONTEND_C) $(WORKER_C) $(FETCH_C) $(INIT_C) $(OBSERVER_C) $(CLI_C) $(UNIT_C) $(BENCH_C)
+WEB := $(sort $(wildcard web/*.* web/*/*))
 MIGRATIONS := $(sort $(wildcard sql/[0-9]*.sql))
 
 LIB := $(B)/libtrabajos.a
@@ -88,6 +89,14 @@ $(B)/migrations.o: $(B)/migrations.c
 	$(call say,cc)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(B)/web.c: dev/embed-web $(WEB)
+	@mkdir -p $(@D)
+	$(Q)dev/embed-web web >$@
+
+$(B)/web.o: $(B)/web.c
+	$(call say,cc)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
 $(LIB): $(call o_of,$(LIB_C)) $(B)/migrations.o
 	@rm -f $@
 	$(Q)ar rcs $@ $^
@@ -97,7 +106,7 @@ $(B)/lib%.a:
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 without_main = $(filter-out %/main.o,$(call o_of,$(1)))
-$(B)/libfrontend.a: $(call without_main,$(FRONTEND_C))
+$(B)/libfrontend.a: $(call without_main,$(FRONTEND_C)) $(B)/web.o
 $(B)/libworker.a: $(call without_main,$(WORKER_C))
 $(B)/libfetch.a: $(call without_main,$(FETCH_C))
 $(B)/libobserver.a: $(call without_main,$(OBSERVER_C))

@@ -26,9 +26,16 @@ const struct db_statement api_statement_dead_replay = {.name = "api_dead_replay"
 const struct db_statement api_statement_workers = {.name = "api_workers",
 	.sql = "SELECT coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'host', w.host, 'pid', w.pid, 'version', w.version,"
 	       " 'slots', w.slots, 'running', w.running, 'isolation', w.isolation, 'draining', w.draining,"
-	       " 'started_at', api_moment(w.started_at), 'seen_at', api_moment(w.seen_at)) ORDER BY w.started_at, w.worker), '[]')::text"
-	       " FROM workers w"};
+	       " 'started_at', api_moment(w.started_at), 'seen_at', api_moment(w.seen_at), 'jobs', coalesce(r.jobs, '[]'))"
+	       " ORDER BY w.started_at, w.worker), '[]')::text FROM workers w LEFT JOIN ("
+	       "SELECT a.worker, jsonb_agg(jsonb_build_object('key', a.key, 'attempt', a.attempt, 'usuario', t.usuario, 'url', t.url,"
+	       " 'started_at', api_moment(a.started_at)) ORDER BY a.started_at, a.key) AS jobs"
+	       " FROM attempts a JOIN trabajos t ON t.key = a.key WHERE a.finished_at IS NULL GROUP BY a.worker) r ON r.worker = w.worker"};
 
 // ---- scale
 
-const struct db_statement api_statement_scale = {.name = "api_scale", .sql = "SELECT api_scale($1::integer)::text"};
+const struct db_statement api_statement_scale = {.name = "api_scale",
+	.sql = "SELECT (api_scale($1::integer) || jsonb_build_object('starts', (SELECT coalesce(jsonb_agg(jsonb_build_object("
+	       "'key', p.key, 'at', api_moment(p.made_at), 'position', p.position, 'low_ms', p.low_ms, 'high_ms', p.high_ms,"
+	       " 'started_ms', p.started_ms) ORDER BY p.made_at), '[]') FROM (SELECT * FROM predictions q"
+	       " WHERE q.made_at > now() - interval '1 day' AND q.started_ms IS NOT NULL ORDER BY q.made_at DESC LIMIT 100) p)))::text"};

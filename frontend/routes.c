@@ -1,8 +1,10 @@
 #include "frontend/discovery.h"
 #include "frontend/frontend.h"
+#include "frontend/web.h"
 
 const struct http_route frontend_routes[] = {
 	{"/", "GET", index_handle},
+	{"/web/*", "GET", web_handle},
 	{"/add", "GET POST", add_handle},
 	{"/all", "GET", all_handle},
 	{"/status", "GET", status_handle},

@@ -136,7 +136,11 @@ run_keycloak() {
         "--http-port=$(port keycloak)" "--http-management-port=$(port keycloak-management)" \
         "--hostname=http://localhost:$(port keycloak)"
 }
-merged_realm() { jq -s -f "$root/keycloak/merge.jq" "$root/keycloak/cloudcomputing-realm.json" "$root/keycloak/demo-users.json"; }
+# With this stack's page among those that may ask for tokens.
+merged_realm() {
+    jq -s -f "$root/keycloak/merge.jq" "$root/keycloak/cloudcomputing-realm.json" "$root/keycloak/demo-users.json" |
+        jq --arg port "$(port frontend)" '(.clients[] | select(.clientId == "trabajos-web").webOrigins) += ["http://localhost:" + $port, "http://127.0.0.1:" + $port]'
+}
 realm_version() { { pinned keycloak && merged_realm; } | sha256sum; }
 ready_keycloak() {
     curl -sf -m 5 -o /dev/null "http://127.0.0.1:$(port keycloak)/realms/cloudcomputing/.well-known/openid-configuration" || return 1

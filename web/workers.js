@@ -1,0 +1,49 @@
+// Who works, on what, how well isolated, and who is leaving; for administrators.
+
+import {get} from './api.js';
+import {h, replace} from './dom.js';
+import {has, t} from './i18n.js';
+import {poll} from './live.js';
+import {empty, repository} from './show.js';
+import {now, running, when} from './time.js';
+
+const LATE_MS = 60000;
+
+function stateOf(worker) {
+	if (now() - Date.parse(worker.seen_at) > LATE_MS) return 'silent';
+	if (worker.draining) return 'draining';
+	return worker.running ? 'busy' : 'idle';
+}
+
+function slots(worker) {
+	return h('span.slots', {role: 'img', 'aria-label': t('workers.slots', {n: worker.running, slots: worker.slots})},
+		Array.from({length: Math.min(worker.slots, 64)}, (_, index) => h(`span${index < worker.running ? '.taken' : ''}`)));
+}
+
+function row(worker) {
+	const state = stateOf(worker);
+	const level = has(`isolation.${worker.isolation}`) ? t(`isolation.${worker.isolation}`) : worker.isolation;
+	return h(`li.worker.is-${state}`, {'data-worker': worker.worker}, h('div.worker-head', h('h2', h('bdi', worker.worker)), h('span.badge', t(`worker.${state}`))),
+		h('p', slots(worker), ` ${t('workers.slots', {n: worker.running, slots: worker.slots})}`),
+		h('dl.facts', h('div', h('dt', t('fact.isolation')), h('dd', level)), h('div', h('dt', t('workers.where')), h('dd', `${worker.host} (${worker.pid})`)),
+			h('div', h('dt', t('workers.version')), h('dd', worker.version)), h('div', h('dt', t('workers.since')), h('dd', when(worker.started_at))),
+			h('div', h('dt', t('workers.seen')), h('dd', when(worker.seen_at)))),
+		worker.jobs && worker.jobs.length ? h('ul.plain', worker.jobs.map((job) => h('li', h('a', {href: `#/job/${job.key}`}, h('bdi', repository(job.url))), ' ',
+			h('bdi', job.usuario), ' · ', running(job.started_at)))) : null);
+}
+
+export async function show(main, at) {
+	const seen = {};
+	const list = h('ul.workers'), lead = h('p.lead');
+	const draw = async () => {
+		const workers = await get('workers', {signal: at.signal, seen});
+		if (!workers) return;
+		lead.textContent = t('workers.lead', {n: workers.length, running: workers.reduce((sum, worker) => sum + worker.running, 0),
+			slots: workers.reduce((sum, worker) => sum + worker.slots, 0)});
+		replace(list, workers.map(row));
+		if (!workers.length) replace(list, h('li', empty(t('workers.empty'), t('workers.empty.more'))));
+	};
+	await draw();
+	replace(main, h('div.head', h('h1', t('nav.workers'))), lead, list);
+	poll(at.signal, 3000, draw);
+}
