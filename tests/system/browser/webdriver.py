@@ -1,0 +1,185 @@
+"""Debian's Chromium, driven by its own driver over W3C WebDriver (https://www.w3.org/TR/webdriver2/)."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+
+import requests
+
+from trabajos import wait_for
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
+# Headless, alone, and asking nobody but the page's servers for anything.
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-color-profile=srgb", "--hide-scrollbars"]
+
+
+def missing():
+    """What this machine lacks for it; None: nothing."""
+    return next((f"{name} is not installed" for name in ("chromium", "chromedriver") if not shutil.which(name)), None)
+
+
+class Failed(AssertionError):
+    pass
+
+
+class Driver:
+    """One chromedriver, for all browsers of a run."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([shutil.which("chromedriver"), "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True)
+        for line in self.process.stdout:
+            found = re.search(r"started successfully on port (\d+)", line)
+            if found:
+                self.url = f"http://127.0.0.1:{found[1]}"
+                return
+        raise Failed(f"chromedriver ended with {self.process.wait()}")
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(20)
+        self.process.stdout.close()
+
+
+class Browser:
+    """A browser with a profile of its own."""
+
+    def __init__(self, driver, language="en-US"):
+        self.profile = tempfile.mkdtemp(prefix="trabajos-browser-")
+        self.driver = driver
+        answer = requests.post(driver.url + "/session", timeout=60, json={"capabilities": {"alwaysMatch": {
+            "browserName": "chrome", "goog:loggingPrefs": {"browser": "ALL"}, "goog:chromeOptions": {
+                "binary": shutil.which("chromium"), "args": [*FLAGS, f"--user-data-dir={self.profile}", f"--accept-lang={language}", f"--lang={language}"],
+                "prefs": {"intl.accept_languages": language, "download.default_directory": self.profile}}}}})
+        value = answer.json()["value"]
+        if "sessionId" not in value:
+            raise Failed(value["message"])
+        self.session = requests.Session()
+        self.url = f"{driver.url}/session/{value['sessionId']}"
+        self.complaints = []
+
+    def end(self):
+        self.ask("DELETE", "")
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+    def ask(self, method, path, **body):
+        answer = self.session.request(method, self.url + path, json=body if method == "POST" else None, timeout=60).json()["value"]
+        if isinstance(answer, dict) and "error" in answer and "stacktrace" in answer:
+            raise Failed(f"{answer['error']}: {answer['message']}")
+        return answer
+
+    def open(self, url):
+        self.ask("POST", "/url", url=url)
+
+    def address(self):
+        return self.ask("GET", "/url")
+
+    def run(self, script, *arguments):
+        return self.ask("POST", "/execute/sync", script=script, args=list(arguments))
+
+    def run_async(self, script, *arguments):
+        return self.ask("POST", "/execute/async", script=script, args=list(arguments))
+
+    def all(self, css):
+        return [Node(self, one[ELEMENT]) for one in self.ask("POST", "/elements", using="css selector", value=css)]
+
+    def see(self, css, text=None, timeout_s=30):
+        """The first element of that kind which is shown, and has the text (or fits the pattern)."""
+        def look():
+            try:
+                return next((node for node in self.all(css) if node.shown() and (text is None or node.has(text))), None)
+            except Failed:
+                return None  # the page changed meanwhile
+        try:
+            return wait_for(f"{css} {text or ''}", look, timeout_s)
+        except AssertionError as error:
+            raise Failed(f"{error}; the page at {self.address()}: {self.text()[:2000]}; console: {self.console()}") from None
+
+    def gone(self, css, text=None, timeout_s=30):
+        def look():
+            try:
+                return not any(node.shown() and (text is None or node.has(text)) for node in self.all(css))
+            except Failed:
+                return False
+        wait_for(f"no {css} {text or ''}", look, timeout_s)
+
+    def click(self, css, text=None):
+        """Again where what is to be clicked was made anew, or moved, in between."""
+        def attempt():
+            try:
+                self.see(css, text, 5).click()
+                return True
+            except Failed as error:
+                if re.search("stale element|click intercepted|not interactable", str(error)):
+                    return False
+                raise
+        wait_for(f"{css} clicked", attempt)
+
+    def type(self, css, text, clear=True):
+        node = self.see(css)
+        if clear:
+            self.ask("POST", f"/element/{node.id}/clear")
+        self.ask("POST", f"/element/{node.id}/value", text=text)
+
+    def press(self, keys):
+        """To whatever has the focus."""
+        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self.ask("POST", "/actions", actions=[{"type": "key", "id": "keyboard", "actions": actions}])
+
+    def text(self):
+        return self.run("return document.body.innerText")
+
+    def cdp(self, command, **parameters):
+        return self.ask("POST", "/goog/cdp/execute", cmd=command, params=parameters)
+
+    def look(self, width, height, scheme="light"):
+        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme},
+                                                         {"name": "prefers-reduced-motion", "value": "reduce"}])
+
+    def screenshot(self, path, whole=False):
+        data = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
+        path.write_bytes(base64.b64decode(data))
+
+    def console(self):
+        """What the browser complained of since the start, a violated Content-Security-Policy among it."""
+        self.complaints += [entry["message"] for entry in self.ask("POST", "/se/log", type="browser") if entry["level"] in ("SEVERE", "WARNING")]
+        return self.complaints
+
+    def axe(self, source):
+        """Findings of axe-core that are serious or worse."""
+        self.run(f"if (!window.axe) {{ {source}\n; window.axe = axe; }}")
+        found = self.run_async("""
+            const done = arguments[0];
+            axe.run(document, {resultTypes: ['violations']}).then((all) => done(JSON.stringify(all.violations.filter((one) =>
+                one.impact === 'serious' || one.impact === 'critical').map((one) => ({id: one.id, help: one.help,
+                    nodes: one.nodes.slice(0, 5).map((node) => node.html + ' ' + node.failureSummary)}))))).catch((error) => done('"' + error + '"'));""")
+        return json.loads(found)
+
+
+class Node:
+    def __init__(self, browser, node):
+        self.browser, self.id = browser, node
+
+    def ask(self, method, path, **body):
+        return self.browser.ask(method, f"/element/{self.id}{path}", **body)
+
+    def text(self):
+        return self.ask("GET", "/text")
+
+    def shown(self):
+        return self.ask("GET", "/displayed")
+
+    def has(self, text):
+        return text.search(self.text()) if isinstance(text, re.Pattern) else text in self.text()
+
+    def attribute(self, name):
+        return self.ask("GET", f"/attribute/{name}")
+
+    def click(self):
+        self.ask("POST", "/click")
