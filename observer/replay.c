@@ -152,20 +152,38 @@ static void make_room(struct sim *sim) {
 	sim->free = mem_resize(sim->free, room, sizeof *sim->free);
 }
 
+static int32_t add_worker(struct sim *sim) {
+	make_room(sim);
+	int32_t index = sim->worker_count++;
+	sim->workers[index] = (struct replay_worker){.state = WORKER_STARTING, .asked_ms = sim->now_ms, .free_place = NOBODY};
+	sim->alive[sim->alive_count++] = index;
+	sim->starting++;
+	sim->out->started++;
+	if (sim->alive_count > sim->out->most_workers) sim->out->most_workers = sim->alive_count;
+	return index;
+}
+
 void replay_add_workers(struct sim *sim, int64_t count) {
+	int64_t start_ms = sim->config->limits.start_ms;
 	for (; count > 0; count--) {
-		make_room(sim);
-		int32_t index = sim->worker_count++;
-		sim->workers[index] =
-			(struct replay_worker){.state = WORKER_STARTING, .asked_ms = sim->now_ms, .free_place = NOBODY};
-		sim->alive[sim->alive_count++] = index;
-		sim->starting++;
-		sim->out->started++;
-		if (sim->alive_count > sim->out->most_workers) sim->out->most_workers = sim->alive_count;
-		int64_t start_ms = sim->config->limits.start_ms;
+		int32_t index = add_worker(sim);
 		push_event(sim, sim->now_ms + start_ms * 3 / 4 + replay_random_below(&sim->random, start_ms / 2 + 1), EVENT_UP,
 			index, 0);
 	}
+}
+
+static void come_up(struct sim *sim, int32_t index) {
+	struct replay_worker *worker = &sim->workers[index];
+	if (worker->state != WORKER_STARTING) return;
+	sim->starting--;
+	sim->up++;
+	worker->state = WORKER_UP;
+	worker->up_ms = sim->now_ms;
+	set_free(sim, index);
+}
+
+void replay_add_ready(struct sim *sim, int64_t count) {
+	for (; count > 0; count--) come_up(sim, add_worker(sim));
 }
 
 void replay_retire(struct sim *sim, int32_t index, int64_t grace_ms) {
@@ -189,19 +207,20 @@ void replay_retire(struct sim *sim, int32_t index, int64_t grace_ms) {
 
 // ---- jobs
 
-// The ledger's order: who would have the fewest running jobs, then whose first job is the oldest.
+// The ledger's order: who would have the fewest running jobs, then whose first job is the oldest. NOBODY: all are at their limit.
 static int32_t next_user(const struct sim *sim) {
-	int32_t chosen = sim->waiting[0];
-	for (int32_t i = 1; i < sim->waiting_count; i++) {
-		const struct replay_user *user = &sim->users[sim->waiting[i]], *best = &sim->users[chosen];
-		if (user->running < best->running || (user->running == best->running && user->first < best->first))
+	int32_t chosen = NOBODY;
+	for (int32_t i = 0; i < sim->waiting_count; i++) {
+		const struct replay_user *user = &sim->users[sim->waiting[i]];
+		const struct replay_user *best = chosen == NOBODY ? NULL : &sim->users[chosen];
+		if (sim->config->user_running > 0 && user->running >= sim->config->user_running) continue;
+		if (!best || user->running < best->running || (user->running == best->running && user->first < best->first))
 			chosen = sim->waiting[i];
 	}
 	return chosen;
 }
 
-static void claim(struct sim *sim) {
-	struct replay_user *user = &sim->users[next_user(sim)];
+static void claim(struct sim *sim, struct replay_user *user) {
 	int32_t job = user->first, index = sim->free[replay_random_below(&sim->random, sim->free_count)];
 	user_remove_first(sim, user);
 	user->running++;
@@ -214,7 +233,25 @@ static void claim(struct sim *sim) {
 }
 
 static void claim_all(struct sim *sim) {
-	while (sim->queue.count > 0 && sim->free_count > 0) claim(sim);
+	while (sim->queue.count > 0 && sim->free_count > 0) {
+		int32_t next = next_user(sim);
+		if (next == NOBODY) return;
+		claim(sim, &sim->users[next]);
+	}
+}
+
+// Jobs are numbered by arrival, so each of these is the first that its user has in line.
+void replay_hold(struct sim *sim, int64_t count) {
+	for (int32_t job = 0; job < count; job++) {
+		struct replay_user *user = &sim->users[sim->trace->jobs[job].user];
+		if (sim->free_count > 0) {
+			claim(sim, user);
+			continue;
+		}
+		user_remove_first(sim, user);
+		list_remove(sim, &sim->queue, job);
+		sim->done++;
+	}
 }
 
 static void enqueue(struct sim *sim, int32_t job) {
@@ -254,16 +291,6 @@ static void kill_worker(struct sim *sim, int32_t index) {
 	leave(sim, index);
 }
 
-static void come_up(struct sim *sim, int32_t index) {
-	struct replay_worker *worker = &sim->workers[index];
-	if (worker->state != WORKER_STARTING) return;
-	sim->starting--;
-	sim->up++;
-	worker->state = WORKER_UP;
-	worker->up_ms = sim->now_ms;
-	set_free(sim, index);
-}
-
 // ---- time
 
 static void draw(struct sim *sim, int64_t until_ms) {
@@ -295,7 +322,8 @@ static void happen(struct sim *sim) {
 static bool is_over(const struct sim *sim, enum replay_kind kind, int64_t done_ms) {
 	if (sim->done < sim->trace->count) return sim->now_ms > sim->trace->span_ms + NEVER_MS;
 	if (sim->now_ms < sim->trace->span_ms) return false;
-	return kind == REPLAY_FIXED || sim->alive_count <= sim->config->limits.min || sim->now_ms > done_ms + HOUR_MS;
+	return kind == REPLAY_FIXED || kind == REPLAY_FROM || sim->alive_count <= sim->config->limits.min ||
+	       sim->now_ms > done_ms + HOUR_MS;
 }
 
 static void play(struct sim *sim, const struct replay_policy *policy) {
@@ -372,6 +400,17 @@ static void close_sim(struct sim *sim) {
 	void *owned[] = {sim->jobs, sim->users, sim->waiting, sim->ended, sim->scratch, sim->workers, sim->alive, sim->free,
 		sim->events};
 	for (size_t i = 0; i < COUNT_OF(owned); i++) free(owned[i]);
+}
+
+void replay_run_starts(const struct replay_trace *trace, const struct replay_config *config, const struct replay_policy *policy,
+	int64_t *starts_ms) {
+	struct replay_outcome outcome = {.policy = *policy};
+	struct sim sim = {.trace = trace, .config = config, .out = &outcome, .random = config->seed};
+	open_sim(&sim);
+	play(&sim, policy);
+	for (size_t i = 0; i < trace->count; i++)
+		starts_ms[i] = sim.jobs[i].claimed_ms < 0 ? REPLAY_NEVER : sim.jobs[i].claimed_ms;
+	close_sim(&sim);
 }
 
 void replay_run(const struct replay_trace *trace, const struct replay_config *config, const struct replay_policy *policy,

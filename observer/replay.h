@@ -12,6 +12,7 @@
 //        (offsets are stored behind the work). A worker that is taken away has 30 s to end its job, then it is killed and the job
 //        begins anew; young pods go first, ages compared by powers of two, whether busy or not.
 // fixed  so many workers from the first to the last moment.
+// from   so many workers from a moment in the middle of things on; what waited until then waits for them.
 #pragma once
 
 #include "observer/rule.h"
@@ -31,17 +32,21 @@ void replay_trace_add(struct replay_trace *trace, const struct replay_job *job);
 void replay_trace_finish(struct replay_trace *trace); // sorts; span_ms reaches the last arrival at least
 void replay_trace_clear(struct replay_trace *trace);
 
-enum replay_kind { REPLAY_RULE, REPLAY_KEDA, REPLAY_FIXED };
+enum replay_kind { REPLAY_RULE, REPLAY_KEDA, REPLAY_FIXED, REPLAY_FROM };
 
 struct replay_policy {
 	enum replay_kind kind;
-	int64_t number; // keda: lagThreshold; fixed: workers
+	int64_t number; // keda: lagThreshold; fixed, from: workers
+	// from: the moment; of the workers so many are up by then, the others are asked for; and the first so many jobs of the trace
+	// run then, on slots of those or, where these are fewer, beside them.
+	int64_t from_ms, ready, held;
 };
 
 struct replay_config {
 	struct rule_limits limits; // min, max and start_ms bind KEDA too
 	int64_t slots;             // of a worker
 	int64_t partitions;        // of the topic
+	int64_t user_running;      // most running jobs of a user; 0: no limit
 	uint64_t seed;
 };
 
@@ -62,3 +67,7 @@ struct replay_outcome {
 // limits.max of at least 1, count of at least 1.
 void replay_run(const struct replay_trace *trace, const struct replay_config *config, const struct replay_policy *policy,
 	struct replay_outcome *outcome);
+// The same; starts_ms[i] becomes when the trace's job i was claimed last, or REPLAY_NEVER.
+#define REPLAY_NEVER INT64_MAX
+void replay_run_starts(const struct replay_trace *trace, const struct replay_config *config, const struct replay_policy *policy,
+	int64_t *starts_ms);

@@ -100,6 +100,8 @@ void replay_sample(struct sim *sim, struct sample *sample);
 
 // What policies do.
 void replay_add_workers(struct sim *sim, int64_t count);
+void replay_add_ready(struct sim *sim, int64_t count); // up at once
+void replay_hold(struct sim *sim, int64_t count); // the first jobs run from now on, as far as there are slots, else elsewhere
 void replay_retire(struct sim *sim, int32_t index, int64_t grace_ms); // what runs is killed after grace_ms
 
 struct replay_policy_state {

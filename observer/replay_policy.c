@@ -142,13 +142,24 @@ static void keda_tick(struct sim *sim, struct replay_policy_state *state) {
 	if (is_still(sim) && !state->active) state->next_ms = skip(sim, state->next_ms, HPA_SYNC_MS);
 }
 
+static void from_tick(struct sim *sim, struct replay_policy_state *state) {
+	const struct replay_policy *policy = state->policy;
+	replay_add_ready(sim, least(policy->number, policy->ready));
+	if (policy->number > policy->ready) replay_add_workers(sim, policy->number - policy->ready);
+	replay_hold(sim, policy->held);
+	state->next_ms = NEVER;
+}
+
 void replay_policy_tick(struct sim *sim, struct replay_policy_state *state) {
+	if (state->policy->kind == REPLAY_FROM) from_tick(sim, state);
 	if (state->policy->kind == REPLAY_RULE) rule_tick(sim, state);
 	if (state->policy->kind == REPLAY_KEDA) keda_tick(sim, state);
 }
 
 void replay_policy_begin(struct sim *sim, struct replay_policy_state *state, const struct replay_policy *policy) {
-	*state = (struct replay_policy_state){.policy = policy, .next_ms = policy->kind == REPLAY_FIXED ? NEVER : 0};
+	*state = (struct replay_policy_state){.policy = policy};
+	if (policy->kind == REPLAY_FIXED) state->next_ms = NEVER;
+	if (policy->kind == REPLAY_FROM) state->next_ms = policy->from_ms;
 	if (policy->kind == REPLAY_FIXED) replay_add_workers(sim, policy->number);
 	if (policy->kind == REPLAY_KEDA) set_replicas(sim, state, sim->config->limits.min);
 }

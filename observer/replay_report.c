@@ -6,7 +6,7 @@
 #define HOUR_MS 3600000.0
 
 const char *replay_policy_name(const struct replay_policy *policy, char name[32]) {
-	static const char *const kinds[] = {"rule", "keda", "fixed"};
+	static const char *const kinds[] = {"rule", "keda", "fixed", "from"};
 	if (policy->kind == REPLAY_RULE) return kinds[0];
 	snprintf(name, 32, "%s %" PRId64, kinds[policy->kind], policy->number);
 	return name;
@@ -44,7 +44,7 @@ void replay_report_text(const struct replay_trace *trace, const struct replay_co
 }
 
 void replay_report_csv(const struct replay_outcome *outcomes, size_t count, FILE *out) {
-	static const char *const kinds[] = {"rule", "keda", "fixed"};
+	static const char *const kinds[] = {"rule", "keda", "fixed", "from"};
 	fputs("policy,number,jobs,wait_p50_s,wait_p95_s,wait_p99_s,wait_max_s,in_deadline,in_twice,worker_hours,work_hours,"
 	      "workers_started,most_workers,ups,downs,killed\n",
 		out);
