@@ -44,7 +44,7 @@ else
 $(error SAN is "address", "thread", "fuzzer" (of clang), "coverage" or empty, not "$(SAN)")
 endif
 
-PACKAGES := rdkafka libpq libmicrohttpd libcurl cjose uuid jansson libcrypto yaml-0.1 libseccomp libgit2
+PACKAGES := rdkafka libpq libmicrohttpd libcurl cjose uuid jansson libcrypto yaml-0.1 libseccomp libgit2 zlib
 # Asked once, and only when something is compiled: `make deps` runs where pkg-config is not there yet.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 CFLAGS += $(if $(FAILPOINTS),-DFAILPOINTS) $(if $(FAULTY),-DFAULTY_$(FAULTY))
@@ -101,19 +101,36 @@ $(LIB): $(call o_of,$(LIB_C)) $(B)/migrations.o
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# ---- files that are part of the frontend
+
+ASSETS := $(addprefix $(B)/assets/,openapi docs_page docs_script docs_viewer)
+$(B)/assets/openapi.c: docs/openapi.yaml
+$(B)/assets/docs_page.c: frontend/docs/page.html
+$(B)/assets/docs_script.c: frontend/docs/page.js
+$(B)/assets/docs_viewer.c: third_party/rapidoc/rapidoc-min.js
+$(B)/assets/openapi.c: asset_type := application/json
+$(B)/assets/docs_page.c: asset_type := text/html; charset=utf-8
+$(B)/assets/docs_script.c $(B)/assets/docs_viewer.c: asset_type := text/javascript; charset=utf-8
+$(addsuffix .c,$(ASSETS)): dev/embed-asset
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) dev/embed-asset asset_$(basename $(@F)) '$(asset_type)' $(filter-out dev/%,$^) >$@
+$(B)/assets/%.o: $(B)/assets/%.c
+	$(call say,cc)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
 # Everything of a daemon but its main(), so that unit tests link it too.
 $(B)/lib%.a:
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 without_main = $(filter-out %/main.o,$(call o_of,$(1)))
-$(B)/libfrontend.a: $(call without_main,$(FRONTEND_C)) $(B)/web.o
+$(B)/libfrontend.a: $(call without_main,$(FRONTEND_C)) $(B)/web.o $(addsuffix .o,$(ASSETS))
 $(B)/libworker.a: $(call without_main,$(WORKER_C))
 $(B)/libfetch.a: $(call without_main,$(FETCH_C))
 $(B)/libobserver.a: $(call without_main,$(OBSERVER_C))
 
 # ---- programs
 
-LIBS_COMMON = $(call pkg,rdkafka libpq libmicrohttpd jansson uuid libcrypto) -lm
+LIBS_COMMON = $(call pkg,rdkafka libpq libmicrohttpd jansson uuid libcrypto zlib) -lm
 link = $(Q)mkdir -p $(@D); echo 'ld  $@'; $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1)
 
 $(BIN)/trabajos-frontend: $(B)/frontend/main.o $(B)/libfrontend.a $(LIB)

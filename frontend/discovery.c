@@ -16,7 +16,7 @@ void discovery_handle(struct http_request *request, void *arg) {
 		answer_problem(request, 400, 0, "The header Host names no host.");
 		return;
 	}
-	AUTO_FREE char *documentation = mem_format("%s/api/v1/openapi.json", resource);
+	AUTO_FREE char *documentation = mem_format("%s/api/v1/docs", resource);
 	json_t *document = json_pack("{s:s, s:[s], s:[s], s:s, s:s}", "resource", resource, "authorization_servers",
 		frontend_options.issuer, "bearer_methods_supported", "header", "resource_name", "Trabajos",
 		"resource_documentation", documentation);

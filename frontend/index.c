@@ -17,6 +17,7 @@ void index_handle(struct http_request *request, void *arg) {
 		"GET /all                   your jobs, oldest first; also limit, after\n"
 		"GET /status?key=KEY        one of them\n"
 		"/api/v1/trabajos           the same with all options, cancel and replay; /api/v1/dead, /api/v1/schedules, /api/v1/workers\n"
+		"/api/v1/docs               all calls, to be read and tried; /api/v1/openapi.json; without a token\n"
 		"GET /healthcheck           whether jobs are accepted now; without a token\n"
 		"\n"
 		"A browser is shown a page here.\n");

@@ -74,6 +74,8 @@ bool http_body_is(const struct http_request *request, const char *type); // by i
 // The body as a JSON object, to be dropped by json_decref; or -1: answered, with 415 for another type and 400 (where, and why)
 // for what is no JSON object or names a member twice.
 int http_json(struct http_request *request, json_t **object) MUST_USE;
+// Whether an answer may be in that content coding (RFC 9110 section 12.5.3).
+bool http_accepts_coding(const struct http_request *request, const char *coding) MUST_USE;
 int64_t http_deadline_left_ms(const struct http_request *request);
 
 // ---- answering. Every answer carries X-Request-Id, Cache-Control: no-store (unless set) and X-Content-Type-Options: nosniff.
