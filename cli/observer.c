@@ -218,6 +218,25 @@ static void say_observed(const struct replay_config *config, const struct replay
 		ledger->decisions == 1 ? "" : "s", there);
 }
 
+static void say_verdicts(const struct replay_ledger *ledger) {
+	if (ledger->decisions == 0) return;
+	if (ledger->judged == 0) {
+		puts("None of them is scored yet: the leading observer does so once the deadline has passed.");
+		return;
+	}
+	printf("With hindsight, of %" PRId64 " scored: %" PRId64 " right, %" PRId64 " too few, %" PRId64
+	       " too many; of %" PRId64 " claimed jobs %" PRId64
+	       " went over the deadline meanwhile; %.2f worker hours were there, %.2f would have done.\n",
+		ledger->judged, ledger->right, ledger->more, ledger->fewer, ledger->claimed, ledger->late,
+		(double)ledger->worker_ms / HOUR_MS, (double)ledger->needed_ms / HOUR_MS);
+	for (size_t i = 0; i < ledger->worst_count; i++) {
+		const struct replay_worst *worst = &ledger->worst[i];
+		printf("  %s UTC: %s wanted, %" PRId64 " there, %" PRId64 " needed; %" PRId64 " job%s went over the deadline\n",
+			worst->at, workers(worst->wanted).text, worst->actual, worst->needed, worst->late,
+			worst->late == 1 ? "" : "s");
+	}
+}
+
 static void say_fixed(const struct replay_outcome *there, const struct replay_outcome *fewest, int64_t deadline_ms) {
 	printf("Simulated: %s all the time have a P95 wait of %.1f s, with %.1f worker hours.\n",
 		workers(there->policy.number).text, seconds(there->p95_ms), (double)there->worker_ms / HOUR_MS);
@@ -241,6 +260,7 @@ static void say_score(
 	struct replay_outcome fewest = fewest_in_time(trace, config), ruled;
 	replay_run(trace, config, &(struct replay_policy){.kind = REPLAY_RULE}, &ruled);
 	say_observed(config, ledger);
+	say_verdicts(ledger);
 	say_fixed(&there, &fewest, config->limits.deadline_ms);
 	printf("The rule, with up to %s, has a P95 wait of %.1f s and %.1f %% in time, with %.1f worker hours.\n",
 		workers(ruled.most_workers).text, seconds(ruled.p95_ms), 100.0 * (double)ruled.in_time / (double)ruled.jobs,

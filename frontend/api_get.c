@@ -5,12 +5,33 @@
 
 #include <inttypes.h>
 
-static void answer(struct http_request *request, const struct db_result *result, void *arg) {
-	const int *status = arg;
-	if (db_rows(result))
-		http_answer_text(request, *status, API_JSON, db_get(result, 0, 0));
-	else
+enum { KEY = 1, ATTEMPT, NOW, RANGE_LOW, RANGE_HIGH }; // columns behind the job
+
+// The range that the answer tells is kept, to be scored when the job starts.
+static void note_range(const struct frontend *frontend, const struct db_result *result) {
+	if (!db_get(result, 0, RANGE_HIGH)) return;
+	struct told_range range = {.attempt = db_get_int(result, 0, ATTEMPT),
+		.at_ms = db_get_int(result, 0, NOW),
+		.low_ms = db_get_int(result, 0, RANGE_LOW),
+		.high_ms = db_get_int(result, 0, RANGE_HIGH)};
+	if (uuid_parse_text(db_get(result, 0, KEY), range.key) == 0) told_note(frontend->told, &range);
+}
+
+static void answer(struct http_request *request, const struct db_result *result, int status, const struct frontend *frontend) {
+	if (!db_rows(result)) {
 		api_no_job(request);
+		return;
+	}
+	note_range(frontend, result);
+	http_answer_text(request, status, API_JSON, db_get(result, 0, 0));
+}
+
+static void answer_fine(struct http_request *request, const struct db_result *result, void *arg) {
+	answer(request, result, 200, arg);
+}
+
+static void answer_accepted(struct http_request *request, const struct db_result *result, void *arg) {
+	answer(request, result, 202, arg);
 }
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
@@ -25,13 +46,12 @@ void api_get_handle(struct http_request *request, void *arg) {
 
 void api_get_answer(
 	const struct frontend *frontend, struct http_request *request, const char *key, const char *owner, int status) {
-	static int fine = 200, accepted = 202;
 	char user_running[24];
 	snprintf(user_running, sizeof user_running, "%" PRId64, frontend_options.user_running);
 	const struct api_query query = {.statement = &api_statement_job,
 		.params = {key, owner, user_running},
 		.count = 3,
-		.answer = answer,
-		.arg = status == 202 ? &accepted : &fine};
+		.answer = status == 202 ? answer_accepted : answer_fine,
+		.arg = (void *)(uintptr_t)frontend};
 	api_query(frontend, request, &query);
 }

@@ -1,7 +1,10 @@
 #include "frontend/api_statements.h"
 
 const struct db_statement api_statement_job = {.name = "api_job",
-	.sql = "SELECT api_job(t, $3::integer)::text FROM trabajos t WHERE t.key = $1::uuid AND ($2::text IS NULL OR t.owner = $2::text)"};
+	.sql = "SELECT a.job::text, a.job ->> 'key', a.job ->> 'attempt', (extract(epoch FROM now()) * 1000)::bigint,"
+	       " ((a.job #>> '{waiting,eta_s,low}')::numeric * 1000)::bigint, ((a.job #>> '{waiting,eta_s,high}')::numeric * 1000)::bigint"
+	       " FROM (SELECT api_job(t, $3::integer) AS job FROM trabajos t"
+	       "  WHERE t.key = $1::uuid AND ($2::text IS NULL OR t.owner = $2::text) OFFSET 0) a"};
 
 // ---- pages
 

@@ -4,6 +4,7 @@
 #include "frontend/auth.h"
 #include "frontend/intake.h"
 #include "frontend/rate.h"
+#include "frontend/told.h"
 #include "lib/giturl.h"
 #include "lib/http.h"
 #include "lib/prepare.h"
@@ -16,6 +17,7 @@ struct frontend {
 	struct giturl_rules *git_allow;
 	struct db_session *reads, *writes; // NULL: no ledger yet; apart, so that no read waits for a row's lock
 	struct prepare *prepare;
+	struct told *told;
 };
 
 #define FRONTEND_READ_WAIT_MS    500  // for a connection to the ledger

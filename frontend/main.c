@@ -57,6 +57,7 @@ static void schema_done(void *arg) {
 	frontend->writes = db_session_open(frontend->loop, &steady);
 	db_session_watch(frontend->reads, ledger_changed, NULL);
 	intake_ledger(frontend->intake, &steady);
+	told_ledger(frontend->told, frontend->writes);
 }
 
 static void cannot_prepare(const struct error *error, void *arg) {
@@ -105,7 +106,7 @@ static void drain(void *arg) {
 	struct run *run = arg;
 	size_t under_way = submit_under_way(intake_submit(run->frontend.intake));
 	unsigned pending = http_server_pending(run->server);
-	if (!pending && !under_way) {
+	if (!pending && !under_way && told_idle(run->frontend.told)) {
 		loop_stop(run->frontend.loop);
 	} else if (loop_now_ms() >= run->drain_until_ms) {
 		log_warn(log_m("stopping with work under way"), log_i("requests", pending),
@@ -183,6 +184,7 @@ static int open_all(struct run *run, struct error *error) {
 	run->client = client_new(frontend->loop);
 	const struct auth_config auth = auth_config();
 	frontend->auth = auth_open(frontend->loop, run->client, &auth);
+	frontend->told = told_open(frontend->loop);
 	frontend->rate = rate_new(options->rate_burst ? options->rate_per_s : 0, options->rate_burst);
 	if (intake_open(frontend->loop, &options->kafka, &frontend->intake, error)) return -1;
 	if (open_server(run, error)) return -1;
@@ -200,6 +202,7 @@ static void close_all(struct run *run) {
 	intake_close(frontend->intake, FLUSH_MS);
 	db_session_close(frontend->reads);
 	db_session_close(frontend->writes);
+	told_close(frontend->told);
 	// A thread that hangs in a service would touch what is freed below.
 	if (threads) {
 		log_warn(log_m("a thread did not end in time; leaving without it"));

@@ -32,6 +32,10 @@ COUNTER(meter_ledger_bad, "trabajos_ledger_bad_total", NULL, "Rows that the ledg
 GAUGE(meter_ledger_waiting, "trabajos_ledger_waiting", "Acknowledged jobs on their way into the ledger");
 GAUGE(meter_connections, "trabajos_http_connections", "Open connections of clients");
 
+#define RANGES "Ranges told to clients for when a job will start, and kept to be scored; lost: the ledger took them too slowly"
+COUNTER(meter_told_kept, "trabajos_ranges_told_total", "state=\"kept\"", RANGES);
+COUNTER(meter_told_lost, "trabajos_ranges_told_total", "state=\"lost\"", RANGES);
+
 static struct metric duration = {.name = "trabajos_http_request_duration_seconds",
 	.help = "From a request's first byte to the end of its answer",
 	.type = METRIC_HISTOGRAM,
@@ -57,7 +61,7 @@ void meters_register(void) {
 		&meter_jwks_failed, &meter_submit_accepted, &meter_submit_pending, &meter_submit_repeated,
 		&meter_submit_differs, &meter_submit_refused, &meter_submit_uncertain, &meter_submit_limited,
 		&meter_submit_under_way, &meter_ledger_batch, &meter_ledger_differing, &meter_ledger_bad, &meter_ledger_waiting,
-		&meter_connections, &duration};
+		&meter_connections, &meter_told_kept, &meter_told_lost, &duration};
 	for (size_t i = 0; i < COUNT_OF(all); i++) metrics_register(all[i]);
 	for (size_t i = 0; i < COUNT_OF(codes); i++) metrics_register(&codes[i].metric);
 	metrics_register(&code_other);

@@ -19,7 +19,11 @@
 #define RUNNING       2000
 #define RUNS          500
 #define ARRIVALS      5000
-#define FORETOLD      5 // newest jobs that a round keeps a prediction of
+#define FORETOLD      5     // newest jobs that a round keeps a prediction of
+#define TOLD_MOST     20000 // waits whose told ranges are kept
+
+// What is scored: the sample that nobody chose, and of what clients were told the first range of each wait and the newest.
+enum { SAMPLED, TOLD_FIRST, TOLD_NEWEST, SCORES };
 
 struct lane {
 	char *owner;
@@ -45,9 +49,9 @@ struct forecaster {
 	struct outlook_running *running;
 	size_t running_count;
 	int64_t held;
-	struct {
+	struct score {
 		int64_t scored, inside, early, late, bias_ms;
-	} score;
+	} scores[SCORES];
 };
 
 static struct metric coverage = {.name = "trabajos_forecast_coverage_ratio",
@@ -56,6 +60,16 @@ static struct metric coverage = {.name = "trabajos_forecast_coverage_ratio",
 	.scale = 1000};
 static struct metric scored = {
 	.name = "trabajos_forecast_scored", .help = "Starts foretold in the last day and seen", .type = METRIC_GAUGE};
+#define TOLD(of, which, divided, says)                                                                                         \
+	{ .name = of, .labels = "range=\"" which "\"", .help = says, .type = METRIC_GAUGE, .scale = divided }
+static struct metric told_scored[] = {
+	TOLD("trabajos_told_scored", "first", 1, "Jobs of the last day that clients asked for, and that have started"),
+	TOLD("trabajos_told_scored", "newest", 1, "Jobs of the last day that clients asked for, and that have started"),
+};
+static struct metric told_coverage[] = {
+	TOLD("trabajos_told_coverage_ratio", "first", 1000, "Of these, the share inside of the range that clients were told"),
+	TOLD("trabajos_told_coverage_ratio", "newest", 1000, "Of these, the share inside of the range that clients were told"),
+};
 static struct metric bias = {.name = "trabajos_forecast_bias_seconds",
 	.help = "Median of observed start - foretold median, of the last day",
 	.type = METRIC_GAUGE,
@@ -101,7 +115,7 @@ static const struct db_statement write_statement = {"forecast_write",
 	" running = excluded.running, arrivals_per_ks = excluded.arrivals_per_ks, weights = excluded.weights"};
 static const struct db_statement keep_statement = {"forecast_keep", "SELECT predictions_keep(NULL, " TEXT(FORETOLD) ")"};
 static const struct db_statement score_statement = {"forecast_score",
-	"SELECT scored, inside, early, late, bias_ms FROM predictions_score(500)"};
+	"SELECT scored, inside, early, late, bias_ms FROM forecasts_score(500, " TEXT(TOLD_MOST) ")"};
 static const struct db_statement learn_statement = {"forecast_learn", "SELECT predictions_learn()"};
 // clang-format on
 
@@ -173,18 +187,31 @@ static void learned(enum db_status status, const struct db_result *result, const
 	if (fine(arg, status, error)) end_round(arg);
 }
 
+static int64_t share(const struct score *score) {
+	return score->scored ? score->inside * 1000 / score->scored : 0;
+}
+
+static void show_scores(const struct forecaster *forecaster) {
+	const struct score *sampled = &forecaster->scores[SAMPLED];
+	metric_set(&scored, sampled->scored);
+	metric_set(&coverage, share(sampled));
+	metric_set(&bias, sampled->bias_ms);
+	for (int of = TOLD_FIRST; of < SCORES; of++) {
+		metric_set(&told_scored[of - TOLD_FIRST], forecaster->scores[of].scored);
+		metric_set(&told_coverage[of - TOLD_FIRST], share(&forecaster->scores[of]));
+	}
+}
+
 static void compared(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct forecaster *forecaster = arg;
 	if (!fine(forecaster, status, error)) return;
-	forecaster->score.scored = db_get_int(result, 0, 0);
-	forecaster->score.inside = db_get_int(result, 0, 1);
-	forecaster->score.early = db_get_int(result, 0, 2);
-	forecaster->score.late = db_get_int(result, 0, 3);
-	forecaster->score.bias_ms = db_get_int(result, 0, 4);
-	int64_t seen = forecaster->score.scored;
-	metric_set(&scored, seen);
-	metric_set(&coverage, seen ? forecaster->score.inside * 1000 / seen : 0);
-	metric_set(&bias, forecaster->score.bias_ms);
+	for (size_t of = 0; of < SCORES && of < db_rows(result); of++)
+		forecaster->scores[of] = (struct score){.scored = db_get_int(result, of, 0),
+			.inside = db_get_int(result, of, 1),
+			.early = db_get_int(result, of, 2),
+			.late = db_get_int(result, of, 3),
+			.bias_ms = db_get_int(result, of, 4)};
+	show_scores(forecaster);
 	ask(forecaster, &learn_statement, NULL, learned);
 }
 
@@ -352,10 +379,17 @@ json_t *forecaster_plans(const struct forecaster *forecaster) {
 	return runs_plans(forecaster->runs);
 }
 
+static json_t *score_json(const struct score *score) {
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "scored", (json_int_t)score->scored, "inside", (json_int_t)score->inside,
+		"early", (json_int_t)score->early, "late", (json_int_t)score->late, "bias_ms", (json_int_t)score->bias_ms);
+}
+
 json_t *forecaster_score(const struct forecaster *forecaster) {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "scored", (json_int_t)forecaster->score.scored, "inside",
-		(json_int_t)forecaster->score.inside, "early", (json_int_t)forecaster->score.early, "late",
-		(json_int_t)forecaster->score.late, "bias_ms", (json_int_t)forecaster->score.bias_ms);
+	json_t *scores = score_json(&forecaster->scores[SAMPLED]);
+	json_object_set_new(scores, "told",
+		json_pack("{s:o, s:o}", "first", score_json(&forecaster->scores[TOLD_FIRST]), "newest",
+			score_json(&forecaster->scores[TOLD_NEWEST])));
+	return scores;
 }
 
 void forecaster_close(struct forecaster *forecaster) {
@@ -372,6 +406,10 @@ struct forecaster *forecaster_open(struct loop *loop, const struct db_config *db
 	metrics_register(&coverage);
 	metrics_register(&scored);
 	metrics_register(&bias);
+	for (size_t i = 0; i < COUNT_OF(told_scored); i++) {
+		metrics_register(&told_scored[i]);
+		metrics_register(&told_coverage[i]);
+	}
 	struct forecaster *forecaster = mem_zalloc(sizeof *forecaster);
 	forecaster->config = *config;
 	forecaster->runs = runs_new();

@@ -23,5 +23,5 @@ void forecaster_see(
 	struct forecaster *forecaster, const struct sample *sample, const struct rule_decision *decision, bool acts);
 int64_t forecaster_held(const struct forecaster *forecaster);           // queued jobs that are over their user's limit
 json_t *forecaster_plans(const struct forecaster *forecaster) MUST_USE; // runs_plans
-json_t *forecaster_score(const struct forecaster *forecaster) MUST_USE; // of the predictions of the last day
+json_t *forecaster_score(const struct forecaster *forecaster) MUST_USE; // of what was foretold in the last day
 void forecaster_close(struct forecaster *forecaster);                   // NULL is fine

@@ -19,6 +19,7 @@
 #include "observer/history.h"
 #include "observer/lag.h"
 #include "observer/lead.h"
+#include "observer/review.h"
 #include "observer/rule.h"
 #include "observer/sample.h"
 #include "observer/serve.h"
@@ -27,9 +28,10 @@
 
 #include <unistd.h>
 
-#define FLUSH_MS 1000
-#define ASK_MS   1000  // for the threads to end that only ask, and may hang in a service that is away
-#define END_MS   10000 // for the one that reads: its offsets are kept; who has stopped reading our stdout must not hold us up
+#define FLUSH_MS  1000
+#define ASK_MS    1000  // for the threads to end that only ask, and may hang in a service that is away
+#define REVIEW_MS 3000  // it may be playing
+#define END_MS    10000 // for the one that reads: its offsets are kept; who has stopped reading our stdout must not hold us up
 
 static struct db_config db = {.application = "trabajos-observer", .steady_plans = true};
 static struct kafka_config kafka;
@@ -92,6 +94,7 @@ struct observer {
 	struct actuator *actuator;
 	struct startup startup;
 	struct forecaster *forecaster;
+	struct review *review;
 	struct http_server *metrics;
 	struct serve *serve;
 
@@ -123,6 +126,7 @@ static void led(bool leads, void *arg) {
 	struct observer *observer = arg;
 	observer->shown.leads = leads;
 	if (!leads) actuator_stand_by(observer->actuator);
+	review_lead(observer->review, leads);
 	if (prepare_schema_done(observer->prepare, NULL)) forecaster_lead(observer->forecaster, leads);
 }
 
@@ -181,6 +185,9 @@ static void schema_done(void *arg) {
 	struct observer *observer = arg;
 	sampler_start(observer->sampler);
 	forecaster_lead(observer->forecaster, lead_held(observer->lead));
+	const struct review_config past = {.db = &db, .start_ms = observer->limits.start_ms, .user_running = user_running};
+	observer->review = review_start(&past);
+	review_lead(observer->review, lead_held(observer->lead));
 	start_housekeeping(observer);
 }
 
@@ -292,10 +299,12 @@ static void end_housekeeping(struct observer *observer) {
 static int end_threads(struct observer *observer) {
 	wait_ask(observer->wait);
 	lag_ask(observer->lag);
+	review_ask(observer->review);
 	int prepare = prepare_close(observer->prepare, ASK_MS);
 	int lag = lag_close(observer->lag, ASK_MS);
+	int review = review_close(observer->review, REVIEW_MS);
 	int wait = wait_close(observer->wait, END_MS);
-	return prepare || lag || wait ? -1 : 0;
+	return prepare || lag || review || wait ? -1 : 0;
 }
 
 static void close_all(struct observer *observer) {

@@ -29,6 +29,15 @@ static const struct db_statement query_slots = {"replay_slots",
 static const struct db_statement query_decisions = {"replay_decisions",
 	"SELECT count(*), coalesce(min(wanted), 0), coalesce(max(wanted), 0), coalesce(min(actual), 0), coalesce(max(actual), 0)"
 	" FROM scale_decisions WHERE at > now() - $1::bigint * interval '1 hour'"};
+
+static const struct db_statement query_verdicts = {"replay_verdicts",
+	"SELECT judged, right_, more, fewer, claimed, late, worker_ms, needed_ms"
+	" FROM decisions_summary(now() - $1::bigint * interval '1 hour')"};
+
+static const struct db_statement query_worst = {"replay_worst",
+	"SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), wanted, actual, needed, late FROM scale_decisions"
+	" WHERE at > now() - $1::bigint * interval '1 hour' AND judged_at IS NOT NULL AND (late > 0 OR needed > wanted)"
+	" ORDER BY late DESC, needed - wanted DESC, id LIMIT " TEXT(REPLAY_WORST)};
 // clang-format on
 
 static int ask(
@@ -93,6 +102,30 @@ static int read_runs(const struct db_result *result, int64_t hours, int64_t dead
 	return 0;
 }
 
+static void take_verdicts(const struct db_result *verdicts, const struct db_result *worst, struct replay_ledger *ledger) {
+	int64_t *const figures[] = {&ledger->judged, &ledger->right, &ledger->more, &ledger->fewer, &ledger->claimed,
+		&ledger->late, &ledger->worker_ms, &ledger->needed_ms};
+	for (size_t i = 0; i < COUNT_OF(figures); i++) *figures[i] = db_get_int(verdicts, 0, (int)i);
+	for (size_t row = 0; row < db_rows(worst); row++) {
+		struct replay_worst *one = &ledger->worst[ledger->worst_count++];
+		snprintf(one->at, sizeof one->at, "%s", db_get(worst, row, 0));
+		one->wanted = db_get_int(worst, row, 1);
+		one->actual = db_get_int(worst, row, 2);
+		one->needed = db_get_int(worst, row, 3);
+		one->late = db_get_int(worst, row, 4);
+	}
+}
+
+static int read_verdicts(struct db *db, int64_t hours, struct replay_ledger *ledger, struct error *error) {
+	struct db_result *verdicts = NULL, *worst = NULL;
+	int result = ask(db, &query_verdicts, hours, &verdicts, error);
+	if (result == 0) result = ask(db, &query_worst, hours, &worst, error);
+	if (result == 0) take_verdicts(verdicts, worst, ledger);
+	db_result_free(verdicts);
+	db_result_free(worst);
+	return result;
+}
+
 static int read_all(struct db *db, int64_t hours, int64_t deadline_ms, struct replay_trace *trace, struct replay_ledger *ledger,
 	struct error *error) {
 	struct db_result *runs = NULL, *of_workers = NULL, *decisions = NULL;
@@ -112,7 +145,7 @@ static int read_all(struct db *db, int64_t hours, int64_t deadline_ms, struct re
 	db_result_free(runs);
 	db_result_free(of_workers);
 	db_result_free(decisions);
-	return result;
+	return result == 0 ? read_verdicts(db, hours, ledger, error) : result;
 }
 
 int replay_ledger_read(const struct db_config *config, int64_t hours, int64_t deadline_ms, struct replay_trace *trace,

@@ -5,6 +5,7 @@
 #include "observer/replay.h"
 
 #define REPLAY_LEDGER_MOST 1000000
+#define REPLAY_WORST       5
 
 struct replay_ledger {
 	size_t runs, in_time; // claimed within deadline_ms
@@ -15,6 +16,16 @@ struct replay_ledger {
 	int64_t decisions;               // of the observer in that time
 	int64_t least, most;             // workers that these wanted
 	int64_t there_least, there_most; // and those that were there
+
+	// Decisions that were scored: those that were right, and those to which more or fewer would have been, with hindsight.
+	int64_t judged, right, more, fewer;
+	int64_t claimed, late;        // jobs claimed while they held, and jobs whose wait went over the deadline meanwhile
+	int64_t worker_ms, needed_ms; // time of the workers that were there, and of those that would have done
+	struct replay_worst {
+		char at[24];
+		int64_t wanted, actual, needed, late;
+	} worst[REPLAY_WORST];
+	size_t worst_count;
 };
 
 // What ended in the last `hours`. Each attempt is a job of its own that arrived when it might be claimed. ERROR_INPUT: there was

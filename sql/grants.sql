@@ -24,10 +24,12 @@ BEGIN
         -- earlier results to take; removed with their jobs
         ('reusable', NULL, 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, DELETE'),
         -- what the observer decided, did and foretold; shown by the frontend
-        ('scale_decisions', 'SELECT', NULL, 'SELECT, INSERT, DELETE'),
+        ('scale_decisions', 'SELECT', NULL, 'SELECT, INSERT, UPDATE, DELETE'),
         ('scale_actions', 'SELECT', NULL, 'SELECT, INSERT, DELETE'),
         ('scale_forecast', 'SELECT', NULL, 'SELECT, INSERT, UPDATE, DELETE'),
         ('predictions', 'SELECT', NULL, 'SELECT, INSERT, UPDATE, DELETE'),
+        -- told by the frontend, scored by the observer
+        ('ranges_told', 'SELECT, INSERT, UPDATE', NULL, 'SELECT, INSERT, UPDATE, DELETE'),
         ('prediction_errors', 'SELECT', NULL, 'SELECT, INSERT, UPDATE, DELETE'),
         -- made by users through the frontend, fired by the others
         ('schedules', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE', 'SELECT, UPDATE'),

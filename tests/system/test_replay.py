@@ -65,9 +65,13 @@ def test_the_verbs_are_told_and_a_database_that_is_away_is_named():
 
 def test_the_last_day_of_the_ledger_is_scored(stack, user, script, worker):
     user.run(script("true").url)
+    stack.sql("INSERT INTO scale_decisions (at, wanted, actual, bound, reason, actuator, sample, judged_at, until, claimed, late, worker_ms,"
+              " needed, partly) VALUES (now() - interval '2 min', 1, 1, 'min', 'because', 'advise', '{}', now(), now() - interval '1 min',"
+              " 400, 300, 60000, 5, false)")
     environment = trabajos.Daemon(stack, "trabajos", "score").environment()
     done = observer("score", environment=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("The last 24 h: ") and "\nSimulated: " in done.stdout and "\nThe rule, with up to " in done.stdout
+    assert "\nWith hindsight, of " in done.stdout and ": 1 worker wanted, 1 there, 5 needed; 300 jobs went over the deadline\n" in done.stdout
     again = observer("replay", "--replay-keda=none", environment=environment)
     assert again.returncode == 0 and "\nrule " in again.stdout

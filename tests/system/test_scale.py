@@ -46,7 +46,12 @@ def claiming(stack):
     return stack.sql("SELECT count(*) FROM workers WHERE NOT draining")[0][0]
 
 
-def test_a_burst_brings_workers_up_and_down_and_interrupts_no_job(stack, user, local, script):
+def told(admin):
+    """The scores of what clients were told: {"first": …, "newest": …}."""
+    return admin.get("/api/v1/scale", limit=1).json()["score"]["told"]
+
+
+def test_a_burst_brings_workers_up_and_down_and_interrupts_no_job(stack, user, users, local, script):
     url = script("sleep 0.1").url
     since = stack.sql("SELECT coalesce(max(id), 0) FROM scale_decisions")[0][0]
     observer = trabajos.observer(stack, "scaling", **local)
@@ -60,7 +65,15 @@ def test_a_burst_brings_workers_up_and_down_and_interrupts_no_job(stack, user, l
         wait_for("all jobs have ended", lambda: stack.sql(
             "SELECT count(*) FROM trabajos WHERE key = ANY (%s::uuid[]) AND status = 'Finished'", keys)[0][0] == len(keys), 120)
         wait_for("what was foretold is scored", lambda: observer.metric("trabajos_forecast_scored") > 0, 30)
+        score = wait_for("what was told is scored", lambda: (lambda s: s["newest"]["scored"] and s)(told(users["admin"])), 60)
+        assert score["first"]["scored"] == sum(score["first"][part] for part in ("inside", "early", "late"))
+        assert stack.sql("SELECT count(*) FROM ranges_told WHERE key = ANY (%s::uuid[])", keys)[0][0] > 0
         wait_for("the floor is reached again", lambda: len(local_workers(local["SCALE_LOCAL_DIR"])) == 1, 90)
+        judged = "FROM scale_decisions WHERE judged_at IS NOT NULL AND id > %s"
+        wait_for("what was decided in the burst is scored", lambda: stack.sql(f"SELECT sum(claimed) >= 200 {judged}", since)[0][0], 90)
+    assert stack.sql(f"SELECT max(needed) > 1, min(worker_ms) >= 0, bool_or(partly) {judged}", since) == [(True, True, False)]
+    outcomes = [decision["outcome"] for decision in users["admin"].get("/api/v1/scale", limit=1000).json()["decisions"]]
+    assert {outcome["verdict"] for outcome in outcomes if outcome} <= {"right", "more", "fewer"}
     assert stack.sql("SELECT count(*), max(attempt) FROM attempts WHERE key = ANY (%s::uuid[])", keys) == [(200, 1)]
     kept = stack.sql("SELECT wanted, reason, sample FROM scale_decisions WHERE id > %s ORDER BY id", since)
     assert {1, 3} <= {wanted for wanted, _, _ in kept}

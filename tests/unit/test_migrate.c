@@ -201,7 +201,9 @@ static void the_roles_of_daemons_get_what_is_listed_and_no_more(void **state UNU
 	must(observer, "SELECT predictions_keep(NULL, 5), predictions_score(5), predictions_learn(), scale_trim(5),"
 		       " workers_retire('w', true), workers_keep('w')");
 	must(observer, "INSERT INTO scale_actions (actuator, state, wanted, actual) VALUES ('advise', 'asked', 1, 0)");
-	must(frontend, "SELECT api_scale(5)");
+	must(observer, "SELECT forecasts_score(5, 5), decisions_to_judge(0, 5), decisions_runs(0, 0, 5)");
+	must(observer, "UPDATE scale_decisions SET judged_at = now()");
+	must(frontend, "SELECT api_scale(5), ranges_told_keep(ARRAY[gen_random_uuid()], '{0}', '{0}', '{0}', '{0}')");
 	db_close(observer);
 	assert_int_equal(migrate_apply(worker, NULL, NULL, NULL), 0);
 	must(worker, "SELECT * FROM trabajos_claim('w', 1, 30, 0, NULL)");

@@ -71,6 +71,8 @@ static void runs_come_back_with_their_arrival_their_time_and_their_user(void **s
 	add_run(4, "old", 90000, 0, 5); // ended more than a day ago
 	run("INSERT INTO scale_decisions (wanted, actual, bound, reason, actuator, sample) VALUES (5, 3, 'deadline', '', 'advise', '{}'),"
 	    " (1, 3, 'kept', '', 'advise', '{}');"
+	    "UPDATE scale_decisions SET judged_at = now(), until = at + interval '10 s', needed = 3, late = 2, claimed = 4, worker_ms = 9"
+	    " WHERE wanted = 1;"
 	    "INSERT INTO workers (worker, host, pid, version, slots, isolation) VALUES ('w1', 'h', 1, '0', 4, 'full')");
 	assert_int_equal(read_back(&trace, &ledger, &error), 0);
 	assert_int_equal(trace.count, 3);
@@ -90,6 +92,12 @@ static void runs_come_back_with_their_arrival_their_time_and_their_user(void **s
 	assert_int_equal(ledger.most, 5);
 	assert_int_equal(ledger.least, 1);
 	assert_int_equal(ledger.there_most, 3);
+	assert_int_equal(ledger.judged, 1);
+	assert_int_equal(ledger.more, 1);
+	assert_int_equal(ledger.late, 2);
+	assert_int_equal(ledger.needed_ms, 30000);
+	assert_int_equal(ledger.worst_count, 1);
+	assert_int_equal(ledger.worst[0].needed, 3);
 	replay_trace_clear(&trace);
 }
 

@@ -16,7 +16,7 @@
 #define WAITING(n, limit, what) "SELECT api_waiting(t, " #limit ")" what " FROM trabajos t WHERE key = " KEY(n)
 
 static int empty_all(void **state) {
-	must("TRUNCATE scale_forecast, predictions, prediction_errors, scale_decisions, scale_actions");
+	must("TRUNCATE scale_forecast, predictions, prediction_errors, ranges_told, scale_decisions, scale_actions");
 	return empty(state);
 }
 
@@ -140,6 +140,52 @@ static void what_was_foretold_is_scored_when_the_job_starts(void **state UNUSED)
 	assert_says("SELECT count(*) FROM predictions", "1");
 }
 
+// Told so many seconds ago that it starts within the range, in ms.
+#define TELL(n, attempt, ago_s, low, high)                                                                                     \
+	must("SELECT ranges_told_keep(ARRAY[" KEY(n) "]::uuid[], ARRAY[" #attempt                                              \
+						     "], ARRAY[((extract(epoch FROM now()) - " #ago_s                          \
+						     ") * 1000)::bigint], ARRAY[" #low "::bigint], ARRAY[" #high "::bigint])")
+#define TOLD_SCORE "SELECT string_agg(which || ' ' || scored || ' ' || inside || ' ' || early || ' ' || late, ', ')"
+#define LOOK       must("UPDATE ranges_told SET look_at = now(); SELECT ranges_told_look(100, 100)")
+
+static void of_what_was_told_the_first_and_the_newest_are_scored(void **state UNUSED) {
+	WORKER("worker-1");
+	ADD_PLAIN(1, "a", 0);
+	TELL(1, 0, 30, 40000, 50000); // too late
+	TELL(1, 0, 20, 0, 1000);
+	TELL(1, 0, 10, 9000, 12000); // this came
+	assert_says("SELECT told || ' ' || first_high_ms || ' ' || newest_high_ms FROM ranges_told", "3 50000 12000");
+	LOOK;
+	assert_says(TOLD_SCORE " FROM forecasts_score(10, 100)", "sample 0 0 0 0, first 0 0 0 0, newest 0 0 0 0");
+	assert_claims(1, "a");
+	LOOK;
+	assert_says(TOLD_SCORE " FROM forecasts_score(10, 100)", "sample 0 0 0 0, first 1 0 1 0, newest 1 1 0 0");
+	assert_says("SELECT api_scale(1) #>> '{score,told,newest,inside}'", "1");
+}
+
+static void a_batch_has_several_words_on_one_job_and_several_waits_of_it(void **state UNUSED) {
+	must("SELECT ranges_told_keep(ARRAY[" KEY(1) ", " KEY(2) ", " KEY(1) ", " KEY(
+		1) "]::uuid[], ARRAY[0, 0, 0, 1],"
+		   " ARRAY[2000, 3000, 1000, 9000]::bigint[], ARRAY[1, 2, 3, 4]::bigint[], ARRAY[5, 6, 7, 8]::bigint[])");
+	assert_says(
+		"SELECT string_agg(told || ' ' || first_low_ms || ' ' || newest_low_ms, ', ' ORDER BY key, attempt) FROM ranges_told",
+		"2 3 1, 1 4 4, 1 2 2");
+}
+
+static void told_ranges_of_what_never_starts_or_is_too_much_go(void **state UNUSED) {
+	ADD_PLAIN(1, "a", 0);
+	TELL(1, 0, 5, 0, 1000);
+	TELL(2, 0, 5, 0, 1000); // no such job
+	LOOK;
+	assert_says("SELECT count(*) FROM ranges_told", "1");
+	must("INSERT INTO ranges_told (key, attempt, told, first_at, first_low_ms, first_high_ms, newest_at, newest_low_ms, newest_high_ms,"
+	     " look_at) SELECT gen_random_uuid(), 0, 1, now(), 0, 0, now(), 0, 0, now() + interval '1 h' FROM generate_series(1, 150)");
+	must("SELECT ranges_told_look(100, 100)");
+	assert_says("SELECT count(*) FROM ranges_told", "100");
+	must("UPDATE ranges_told SET first_at = now() - interval '3 days'; SELECT ranges_told_look(100, 100)");
+	assert_says("SELECT count(*) FROM ranges_told", "0");
+}
+
 static void ranges_learn_from_what_came(void **state UNUSED) {
 	WORKER("worker-2");
 	ADD_PLAIN(1, "a", 0);
@@ -188,6 +234,9 @@ int main(void) {
 		WAITING_TEST(who_is_at_the_users_limit_waits_for_the_users_own_jobs),
 		WAITING_TEST(what_is_delayed_starts_no_earlier_than_it_may),
 		WAITING_TEST(what_was_foretold_is_scored_when_the_job_starts),
+		WAITING_TEST(of_what_was_told_the_first_and_the_newest_are_scored),
+		WAITING_TEST(a_batch_has_several_words_on_one_job_and_several_waits_of_it),
+		WAITING_TEST(told_ranges_of_what_never_starts_or_is_too_much_go),
 		WAITING_TEST(ranges_learn_from_what_came),
 		WAITING_TEST(decisions_are_bounded),
 		WAITING_TEST(places_beyond_the_count_are_estimated),
