@@ -7,12 +7,14 @@
 #include "lib/metrics.h"
 #include "worker/disk.h"
 #include "worker/job.h"
+#include "worker/job_count.h"
 #include "worker/lease.h"
 #include "worker/statements.h"
 
 #define POLL_MS              1000
 #define CONTENDED_MS         5
 #define STATEMENT_TIMEOUT_MS 15000
+#define WAITED               14 // column
 
 struct claimer {
 	struct worker *worker;
@@ -37,6 +39,7 @@ static size_t take(struct claimer *claimer, const struct db_result *result) {
 	size_t taken = 0;
 	for (size_t row = 0; row < db_rows(result); row++) {
 		if (!db_get(result, row, 1)) continue;
+		if (db_get(result, row, WAITED)) job_count_claimed(db_get_int(result, row, WAITED));
 		job_start(claimer->worker, result, row);
 		taken++;
 	}

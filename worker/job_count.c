@@ -24,6 +24,7 @@ static struct metric reused = {.name = "trabajos_attempts_reused_total",
 
 #define STEP(what, says)                                                                                                       \
 	{ .name = "trabajos_attempt_" what "_seconds", .help = says, .type = METRIC_HISTOGRAM, .scale = 1000 }
+static struct metric waits = STEP("wait", "from when a job might run to its claim, of those without a concurrency key");
 static struct metric fetches = STEP("fetch", "from the claim to a tree and a plan, of attempts that came to it");
 static struct metric starts = STEP("start", "from a tree to the job's first program");
 static struct metric runs = STEP("run", "of the job's own programs");
@@ -31,6 +32,10 @@ static struct metric finishes = STEP("finish", "from the end of the run to its r
 
 static void observe_step(struct metric *step, int64_t us) {
 	if (us >= 0) metric_observe_ms(step, us / 1000);
+}
+
+void job_count_claimed(int64_t waited_ms) {
+	metric_observe_ms(&waits, waited_ms > 0 ? waited_ms : 0);
 }
 
 void job_count_ended(const struct outcome *outcome, const struct detail *detail, int64_t finish_us) {
@@ -65,6 +70,6 @@ void job_count_reused(void) {
 
 void job_count_register(void) {
 	struct metric *metrics[] = {&finished_ok, &finished_user, &finished_limit, &finished_platform, &taken_over, &reused,
-		&execution, &fetches, &starts, &runs, &finishes};
+		&execution, &waits, &fetches, &starts, &runs, &finishes};
 	for (size_t i = 0; i < COUNT_OF(metrics); i++) metrics_register(metrics[i]);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 void job_count_register(void);
+void job_count_claimed(int64_t waited_ms); // since it might run
 void job_count_ended(
 	const struct outcome *outcome, const struct detail *detail, int64_t finish_us); // finish: until it was written
 void job_count_fenced(void);                                                            // another worker had taken it over

@@ -1,9 +1,12 @@
 #include "worker/statements.h"
 
 // The rule of fair share is in the function (sql/0002-states.sql). Parameters: worker, how many, lease in seconds, running jobs of a
-// user at the most (0: no limit), weights (NULL: all 1).
-const struct db_statement worker_claim = {
-	"worker_claim", "SELECT * FROM trabajos_claim($1, $2::int, $3::int, $4::int, $5::jsonb)"};
+// user at the most (0: no limit), weights (NULL: all 1). The last column: for how many ms it had waited since it might run, NULL where
+// that was for its concurrency key.
+const struct db_statement worker_claim = {"worker_claim",
+	"SELECT c.*, (SELECT (extract(epoch FROM now() - t.eligible_at) * 1000)::bigint FROM trabajos t"
+	" WHERE t.key = c.key AND t.concurrency_key IS NULL)"
+	" FROM trabajos_claim($1, $2::int, $3::int, $4::int, $5::jsonb) c"};
 
 // A takeover sets attempts.finished_at: then the row is not ours any more, and is not answered. (coalesce, because IS NULL would let
 // the planner walk all that run instead of looking up the key.)

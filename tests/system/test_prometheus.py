@@ -90,6 +90,8 @@ def test_each_alert_fires_on_what_it_is_for(tmp_path):
     def series(**values):
         return [{"series": name, "values": f"{value}x60"} for name, value in values.items()]
     told = {"TrabajosQueueLate": series(**{'trabajos_queue_oldest_seconds{priority="normal"}': "90+0", "trabajos_scale_deadline_seconds": "60+0"}),
+            "TrabajosStartsLate": series(**{'trabajos_attempt_wait_seconds_bucket{le="50"}': "0+5", 'trabajos_attempt_wait_seconds_bucket{le="70"}': "0+10",
+                                            'trabajos_attempt_wait_seconds_bucket{le="+Inf"}': "0+10", "trabajos_scale_deadline_seconds": "60+0"}),
             "TrabajosDeadLetters": series(trabajos_dead_letters_recent="3+0"),
             "TrabajosLedgerBehindKafka": series(trabajos_kafka_lag_records="5+0"),
             "TrabajosAdviceNotReached": series(trabajos_scale_unreached_seconds="301+0"),
