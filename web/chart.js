@@ -3,10 +3,12 @@
 import {h, replace, svg} from './dom.js';
 import {locale, t} from './i18n.js';
 
-const HIGH = 96, LEFT = 48, RIGHT = 12, GAP = 34;
+const HIGH = 96, LEFT = 58, RIGHT = 12, GAP = 34;
 const clock = new Intl.DateTimeFormat(locale, {hour: '2-digit', minute: '2-digit'});
 
-function nice(most) {
+const times = [1, 2, 10, 30, 60, 120, 300, 600, 1200, 3600, 7200, 14400, 43200, 86400].map((seconds) => seconds * 1000);
+function nice(most, timed) {
+	if (timed) return times.find((step) => step >= most) || most;
 	const power = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
 	return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= most);
 }
@@ -21,7 +23,7 @@ function path(points, x, y, from, to) {
 
 function field(spec, index, width, [from, to]) {
 	const top = 18 + index * (HIGH + GAP), bottom = top + HIGH;
-	const most = nice(Math.max(1, ...spec.lines.flatMap(({points}) => points.map(([, value]) => value))));
+	const most = nice(Math.max(1, ...spec.lines.flatMap(({points}) => points.map(([, value]) => value))), spec.timed);
 	const x = (at) => Math.round((LEFT + (at - from) / Math.max(to - from, 1) * (width - LEFT - RIGHT)) * 10) / 10;
 	const y = (value) => Math.round((bottom - value / most * HIGH) * 10) / 10;
 	return svg('g', {}, svg('text', {class: 'field-name', x: LEFT, y: top - 6}, spec.name),
@@ -42,7 +44,7 @@ function hours(width, high, [from, to]) {
 	});
 }
 
-// fields: [{name, format, lines: [{points: [[ms, value]…], kind, name, filled}]}]; at(ms) is told where the pointer is.
+// fields: [{name, format, timed, lines: [{points: [[ms, value]…], kind, name, filled}]}]; at(ms) is told where the pointer is.
 export function chart(fields, span, label, at) {
 	const high = 18 + fields.length * (HIGH + GAP) + 4;
 	const cursor = svg('line', {class: 'cursor', y1: 10, y2: high - 20, visibility: 'hidden'});

@@ -23,7 +23,7 @@ function picture(all, span, at) {
 		{name: t('scale.workers'), format: number, lines: [{points: of((one) => one.actual), kind: 'actual', name: t('scale.actual'), filled: true},
 			{points: of((one) => one.wanted), kind: 'wanted', name: t('scale.wanted')}]},
 		{name: t('scale.queue'), format: number, lines: [{points: of((one) => one.sample.queue && one.sample.queue.jobs), kind: 'queue', filled: true}]},
-		{name: t('scale.oldest'), format: (value) => duration(value), lines: [{points: of((one) => one.sample.queue && one.sample.queue.oldest_ms), kind: 'oldest', filled: true}]},
+		{name: t('scale.oldest'), format: duration, timed: true, lines: [{points: of((one) => one.sample.queue && one.sample.queue.oldest_ms), kind: 'oldest', filled: true}]},
 	], span, t('scale.chart', {n: decisions.length}), at);
 }
 

@@ -58,6 +58,8 @@ function drawBar(here) {
 	h('nav', {'aria-label': t('nav.places')}, h('ul', items)),
 	h('div.who', h('span', {title: who.admin ? t('who.admin') : t('who.user')}, h('bdi', who.name), who.admin ? h('span.badge', t('who.admin_short')) : null),
 		button(t('log_out'), logOut, {class: 'quiet'})));
+	const current = bar.querySelector('[aria-current]');
+	if (current) current.scrollIntoView({block: 'nearest', inline: 'center'});
 }
 
 function notice(id, ...content) {

@@ -39,11 +39,13 @@ export function when(moment) {
 
 export function duration(ms) {
 	if (ms === null || ms === undefined) return '–';
+	if (ms === 0) return t('time.s', {n: 0});
 	if (ms < 1000) return t('time.ms', {n: Math.round(ms)});
 	if (ms < 60000) return t('time.s', {n: ms < 10000 ? Math.round(ms / 100) / 10 : Math.round(ms / 1000)});
 	const minutes = Math.floor(ms / 60000);
-	if (minutes < 60) return t('time.min', {n: minutes, s: Math.floor(ms / 1000) % 60});
-	return t('time.h', {n: Math.floor(minutes / 60), min: minutes % 60});
+	const seconds = Math.floor(ms / 1000) % 60, hours = Math.floor(minutes / 60);
+	if (minutes < 60) return t(seconds ? 'time.min_s' : 'time.min', {n: minutes, s: seconds});
+	return t(minutes % 60 ? 'time.h_min' : 'time.h', {n: hours, min: minutes % 60});
 }
 
 // A duration that runs on since a moment.

@@ -54,8 +54,10 @@ export default {
 	'time.now': 'now',
 	'time.ms': '{n} ms',
 	'time.s': '{n} s',
-	'time.min': '{n} min {s} s',
-	'time.h': '{n} h {min} min',
+	'time.min': '{n} min',
+	'time.min_s': '{n} min {s} s',
+	'time.h': '{n} h',
+	'time.h_min': '{n} h {min} min',
 
 	'list.jobs': 'Jobs, the newest first',
 	'list.new': 'New job',
