@@ -228,11 +228,13 @@ coverage: deps ## which lines every test together runs; ends with the figures of
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=coverage all unit-programs
 	@tests/run-coverage
 
-demo: deps ## set-up, then a repository in and its result out, for real
+demo: ## set-up, then a repository in and its result out, for real
+	@dev/deps --for build --for run
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@dev/demo
 
-up: deps ## the local stack with all three daemons
+up: ## the local stack with all three daemons
+	@dev/deps --for build --for run
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@dev/stack up --daemons
 

@@ -1,31 +1,38 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # names are shared among the parts
-# Kafka and Keycloak: fetched by Maven as dev/pom.xml pins them, checked against dev/*.sha256, installed into the cache
+# Kafka, Keycloak and axe-core (by which the tests judge the page): fetched by Maven as dev/pom.xml pins them, checked against dev/*.sha256, installed into the cache
 # by one rename each. Maven's own repository is in the cache too; its settings are the machine's.
 
-need_artifacts() {
-    ! installed kafka || ! installed keycloak || return 0
+need_artifacts() { # NAME…, by default kafka and keycloak
+    local name
+    [ $# -gt 0 ] || set -- kafka keycloak
+    ! all_installed "$@" || return 0
     local cache
     cache=$(cache_dir)
     mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] || die 69 "cannot write to $cache: set XDG_CACHE_HOME"
     exec 8>>"$cache/lock"
     flock -n 8 || { say "waiting for another dev/deps" && flock 8; }
-    ! installed kafka || ! installed keycloak || return 0
+    ! all_installed "$@" || return 0
     work=$cache/new
     rm -rf "$work"
     mkdir "$work"
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT TERM HUP
     java_program >/dev/null
-    fetch
-    installed kafka || install_kafka
-    installed keycloak || install_keycloak
+    fetch "$@"
+    for name; do installed "$name" || "install_$name"; done
+}
+all_installed() { # NAME…
+    local name
+    for name; do installed "$name" || return 1; done
 }
 place() { echo "$(cache_dir)/$1-$(pinned "$1")"; }
 installed() { cmp -s "$root/dev/$1.sha256" "$(place "$1")/sha256"; } # NAME
 
-fetch() {
+fetch() { # NAME…
+    local name size=
     if [ -d "$(cache_dir)/m2" ] && maven -o; then return; fi
-    say "fetching Kafka $(pinned kafka) and Keycloak $(pinned keycloak): 200 MB, once"
+    all_installed kafka keycloak || size=': 200 MB, once'
+    for name; do installed "$name" || echo "$name $(pinned "$name")"; done | paste -sd, | sed "s/^/fetching /; s/,/, /g; s/\$/$size/"
     maven || {
         tail -n 15 "$work/log" >&2
         die 69 "Maven could not fetch them"
@@ -55,6 +62,12 @@ install_kafka() {
     mv "$work/got/kafka" "$work/kafka/libs"
     finish kafka
     say "Kafka $(pinned kafka) is in $(place kafka)"
+}
+install_axe() {
+    check axe
+    mv "$work/got/axe" "$work/axe"
+    finish axe
+    say "axe-core $(pinned axe) is in $(place axe)"
 }
 # `build` does once what every start would do again.
 install_keycloak() {

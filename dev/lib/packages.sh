@@ -1,11 +1,12 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # names are shared among the parts
 # Debian packages, installed so that nothing starts: no service, no PostgreSQL cluster, nothing at the next boot.
 
+is_debian() { grep -qsx 'ID=debian' /etc/os-release; }
 wanted_packages() { # PURPOSE…: those of dev/packages, less the ones whose command is there anyway
     local name purposes command purpose
     while read -r name purposes command; do
         for purpose; do
-            [[ ,$purposes, == *,$purpose,* ]] || continue
+            [[ ,$purposes, == *,$purpose,* ]] || { [[ ,$purposes, == *,$purpose@debian,* ]] && is_debian; } || continue
             [ -n "$command" ] && have "$command" || echo "$name"
             break
         done
