@@ -39,6 +39,7 @@ struct sandbox_run {
 	struct loop_timer *sample;
 	int64_t begun_us, started_us;
 	unsigned samples;
+	int64_t sampled_cpu_us;
 	bool final; // its last event has come
 	bool killed;
 };
@@ -55,6 +56,8 @@ static void count_hits(struct sandbox_run *run) {
 	limits_group_hits(run->cell->box.group, &oom_kills, &refused_forks);
 	report->memory_hit = report->memory_hit || oom_kills > 0;
 	report->processes_hit = report->processes_hit || refused_forks > 0;
+	// A box that had to be killed from outside has reaped less than was seen.
+	if (report->cpu_us < run->sampled_cpu_us) report->cpu_us = run->sampled_cpu_us;
 	if (run->limits.cpu_s > 0 && report->cpu_us >= run->limits.cpu_s * 1000000) report->cpu_hit = true;
 	// The kernel's own measure came too quickly for the sampler.
 	if (report->memory_hit && report->peak_memory_bytes < run->limits.memory_bytes)
@@ -126,7 +129,8 @@ static void drain(struct sandbox_run *run) {
 static void sample_cpu(struct sandbox_run *run) {
 	if (run->limits.cpu_s <= 0 || run->samples % CPU_EVERY != 0) return;
 	const struct box *box = &run->cell->box;
-	if (limits_tree_cpu_us(box->bare ? box->pid : box->init_pid) < run->limits.cpu_s * 1000000) return;
+	run->sampled_cpu_us = limits_tree_cpu_us(box->bare ? box->pid : box->init_pid);
+	if (run->sampled_cpu_us < run->limits.cpu_s * 1000000) return;
 	run->report.cpu_hit = true;
 	sandbox_kill(run);
 }
