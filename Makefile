@@ -39,7 +39,7 @@ OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 else ifeq ($(SAN),fuzzer)
 OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 else ifeq ($(SAN),coverage)
-OPTIMISE := -O1 -g --coverage -fprofile-update=atomic
+OPTIMISE := -O1 -g --coverage -fprofile-update=atomic -DCOVERAGE
 else
 $(error SAN is "address", "thread", "fuzzer" (of clang), "coverage" or empty, not "$(SAN)")
 endif
@@ -125,7 +125,7 @@ $(B)/lib%.a:
 without_main = $(filter-out %/main.o,$(call o_of,$(1)))
 $(B)/libfrontend.a: $(call without_main,$(FRONTEND_C)) $(B)/web.o $(addsuffix .o,$(ASSETS))
 $(B)/libworker.a: $(call without_main,$(WORKER_C))
-$(B)/libfetch.a: $(call without_main,$(FETCH_C))
+$(B)/libfetch.a: $(call without_main,$(FETCH_C)) $(B)/worker/init/landlock.o
 $(B)/libobserver.a: $(call without_main,$(OBSERVER_C))
 
 # ---- programs

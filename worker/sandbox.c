@@ -14,7 +14,8 @@
 //                         No path of the host that could hold a secret is there.
 //   overlayfs             the tree of a commit is one for all jobs that run it, and read-only; each sees it with its own changes,
 //                         which lie in its tmpfs. A helper outside (init/helper.c) mounts it before the job begins; where that
-//                         cannot be, the tree comes in by a descriptor and is copied
+//                         cannot be, the tree comes in by a descriptor and is copied (by reflink where both sides are on one
+//                         file system that has it: at level none only, since a box's tmpfs is another one)
 //   pid namespace         the job sees and signals its own processes only; they die with its pid 1, however they were started
 //   network namespace     nothing but a loopback interface of its own; abstract sockets of the host are out of reach. A job with
 //                         egress has slirp4netns behind a packet filter in its namespace (init/network.c): public addresses only
@@ -70,6 +71,7 @@
 #include "worker/sandbox.h"
 
 #include "lib/mem.h"
+#include "worker/init/landlock.h"
 #include "worker/probe.h"
 #include "worker/sandbox_internal.h"
 #include "worker/seccomp.h"

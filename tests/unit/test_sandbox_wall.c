@@ -1,6 +1,7 @@
 // Landlock, the second wall: that it stands alone where the first one has a hole, that programs can live with it, and that a
 // kernel without it is named.
 #include "tests/unit/sandbox_group.h"
+#include "worker/init/landlock.h"
 #include "worker/probe.h"
 
 #include <linux/filter.h>

@@ -29,11 +29,9 @@ static bool is_dots(const char *name) {
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-static int remove_at(int dir_fd, const char *name, int depth) {
-	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT) return 0;
-	if (errno != EISDIR && errno != EPERM) return -1;
-	if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0) return 0;
-	if ((errno != ENOTEMPTY && errno != EEXIST) || depth == 0) return -1;
+static int remove_at(int dir_fd, const char *name, int depth);
+
+static int empty_at(int dir_fd, const char *name, int depth) {
 	DIR *dir = list(dir_fd, name);
 	if (!dir) return -1;
 	int done = 0;
@@ -42,7 +40,19 @@ static int remove_at(int dir_fd, const char *name, int depth) {
 	int number = errno;
 	closedir(dir);
 	errno = number;
-	return done < 0 ? -1 : unlinkat(dir_fd, name, AT_REMOVEDIR);
+	return done;
+}
+
+static int remove_at(int dir_fd, const char *name, int depth) {
+	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT) return 0;
+	if (errno != EISDIR && errno != EPERM) return -1;
+	if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0) return 0;
+	if ((errno != ENOTEMPTY && errno != EEXIST) || depth == 0) return -1;
+	return empty_at(dir_fd, name, depth) < 0 ? -1 : unlinkat(dir_fd, name, AT_REMOVEDIR);
+}
+
+int folder_empty(int dir_fd, const char *name) {
+	return empty_at(dir_fd, name, DEPTH_MAX);
 }
 
 int folder_remove(int dir_fd, const char *name) {

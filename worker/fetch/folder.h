@@ -8,6 +8,8 @@
 
 // Removes a file, or a folder with all it holds. 0 also where there was nothing; -1: errno.
 int folder_remove(int dir_fd, const char *name) MUST_USE;
+// Removes all that the folder holds, but not itself.
+int folder_empty(int dir_fd, const char *name) MUST_USE;
 // Bytes on disk of what the folder holds, going one folder deeper at most `depth` times.
 int64_t folder_bytes(int dir_fd, const char *name, int depth);
 int folder_open(int dir_fd, const char *name); // -1: errno

@@ -65,8 +65,9 @@ static int create(struct mirror *mirror, struct outcome *outcome) {
 	git_repository_init_options options;
 	AUTO_FREE char *path = mem_format("%s/mirrors/%s", mirror->order->dir, mirror->name);
 	git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
-	options.flags = GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKDIR | GIT_REPOSITORY_INIT_NO_REINIT;
-	if (folder_remove(mirror->mirrors_fd, mirror->name) < 0) return fault_errno(outcome, "clearing a mirror", errno);
+	options.flags = GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_NO_REINIT;
+	// The folder itself stays: what this process is confined to.
+	if (folder_empty(mirror->mirrors_fd, mirror->name) < 0) return fault_errno(outcome, "clearing a mirror", errno);
 	if (git_repository_init_ext(&mirror->repository, path, &options) < 0) return fault_local(outcome, "making a mirror");
 	mirror->fresh = true;
 	return 0;
@@ -86,7 +87,7 @@ static int open_existing(struct mirror *mirror, const char *path) {
 	return done == 0 ? git_repository_open_bare(&mirror->repository, path) : -1;
 }
 
-static int open_or_create(struct mirror *mirror, struct outcome *outcome) {
+int mirror_load(struct mirror *mirror, struct outcome *outcome) {
 	AUTO_FREE char *path = mem_format("%s/mirrors/%s", mirror->order->dir, mirror->name);
 	return open_existing(mirror, path) == 0 ? 0 : create(mirror, outcome);
 }
@@ -111,7 +112,8 @@ int mirror_open(const struct order *order, const struct giturl *url, int root_fd
 	mirror->lock_fd = folder_lock(mirror->mirrors_fd, lock, LOCK_WAIT_MS);
 	if (mirror->lock_fd < 0) return fault_errno(outcome, "waiting for another fetch of this URL", errno);
 	futimens(mirror->lock_fd, NULL); // its time is the mirror's last use
-	return open_or_create(mirror, outcome);
+	if (folder_make(mirror->mirrors_fd, mirror->name) < 0) return fault_errno(outcome, "making a mirror's folder", errno);
+	return 0;
 }
 
 int mirror_renew(struct mirror *mirror, struct outcome *outcome) {

@@ -27,10 +27,12 @@ struct mirror {
 int mirror_library(void) MUST_USE;
 void mirror_library_end(void);
 
-// Waits for the lock. id: 64 hexadecimal digits. -1: outcome is set.
+// Waits for the lock, and has a folder there, perhaps an empty one. id: 64 hexadecimal digits. -1: outcome is set.
 int mirror_open(const struct order *order, const struct giturl *url, int root_fd, const char *id, struct mirror *mirror,
 	struct outcome *outcome) MUST_USE;
 void mirror_close(struct mirror *mirror);
+// Reads what is there, or makes it. -1: outcome is set.
+int mirror_load(struct mirror *mirror, struct outcome *outcome) MUST_USE;
 // Throws away what it holds.
 int mirror_renew(struct mirror *mirror, struct outcome *outcome) MUST_USE;
 

@@ -66,11 +66,6 @@ struct command {
 };
 int supervise(const struct command *command);
 
-// ---- landlock.c
-int landlock_version(void); // -1: errno says why there is none
-int landlock_make(int version, int *ruleset) MUST_USE;
-int landlock_enforce(int ruleset) MUST_USE; // for good, for this process and all that it starts from now on
-
 // ---- interpreter.c
 #define INTERPRETER_NAME 512
 // Whether the program, a path, is a script that asks for an interpreter that is not there; then name says which.
@@ -79,6 +74,7 @@ bool interpreter_missing(const char *program, char *const *env, char name[INTERP
 // ---- copy.c
 struct copy_result {
 	int64_t files, bytes, skipped; // skipped: what is neither file, folder nor symbolic link
+	int64_t cloned;                // files that share their blocks with the tree's
 	int number;                    // errno of the failure
 	bool tree;                     // the tree's own fault: too deep, too many, too large
 	char what[512];                // what failed

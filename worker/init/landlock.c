@@ -1,14 +1,12 @@
-// The second wall around the job's files: even where the mounts did not hold (a read-only mount that is none, a descriptor or a
-// path that leads out of the box), the job may write only below its own places, and read and execute only what hangs below the
-// box's root. Landlock's rules stick to inodes, not to paths: what is reached from outside of the root has none.
-//
-// Raw system calls, and numbers of our own: the C library has no wrappers, and Debian 12's header knows version 2 only. See
-// landlock(7) and Documentation/userspace-api/landlock.rst.
-#include "worker/init/init.h"
+// Raw system calls, and numbers of our own: the C library has no wrappers, and Debian 12's header knows version 2 only.
+#include "worker/init/landlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 // The same on every architecture (asm-generic/unistd.h).
 #define CALL_CREATE_RULESET 444
@@ -36,10 +34,14 @@
 #define SCOPE_ABSTRACT    (1ULL << 0)  // version 6
 #define SCOPE_SIGNAL      (1ULL << 1)  // version 6
 
-#define SEE (EXECUTE | READ_FILE | READ_DIR)
-#define WRITE                                                                                                                  \
-	(WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM | REFER | TRUNCATE)
 #define NODES (MAKE_CHAR | MAKE_BLOCK) // nowhere
+#define FILES (EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV)
+
+_Static_assert(LANDLOCK_SEE == (EXECUTE | READ_FILE | READ_DIR), "the header's number");
+_Static_assert(LANDLOCK_WRITE == (WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO |
+					 MAKE_SYM | REFER | TRUNCATE),
+	"the header's number");
+_Static_assert(LANDLOCK_USE == (WRITE_FILE | TRUNCATE | IOCTL_DEV), "the header's number");
 
 struct ruleset {
 	uint64_t fs, net, scopes;
@@ -50,28 +52,11 @@ struct beneath {
 	int32_t parent;
 } __attribute__((packed));
 
-static const struct {
-	const char *path;
-	uint64_t allowed;
-} places[] = {
-	{"/", SEE},
-	{"/dev", WRITE_FILE | TRUNCATE | IOCTL_DEV}, // null, zero, terminals of its own
-	{"/dev/shm", WRITE},
-	{SPEC_BOX, WRITE},
-};
-
 static uint64_t known(int version) {
-	uint64_t all = SEE | WRITE | NODES | IOCTL_DEV;
+	uint64_t all = LANDLOCK_SEE | LANDLOCK_WRITE | LANDLOCK_USE | NODES;
 	if (version < 3) all &= ~TRUNCATE;
 	if (version < 5) all &= ~IOCTL_DEV;
 	return all;
-}
-
-static int add_place(int ruleset, const char *path, uint64_t allowed) {
-	AUTO_CLOSE int parent = open(path, O_PATH | O_CLOEXEC);
-	if (parent < 0) return -1;
-	const struct beneath rule = {.allowed = allowed, .parent = parent};
-	return syscall(CALL_ADD_RULE, ruleset, RULE_PATH_BENEATH, &rule, 0U) == 0 ? 0 : -1;
 }
 
 int landlock_version(void) {
@@ -79,16 +64,26 @@ int landlock_version(void) {
 	return version > INT16_MAX ? INT16_MAX : (int)version;
 }
 
-int landlock_make(int version, int *ruleset) {
-	const uint64_t all = known(version);
-	const struct ruleset wanted = {.fs = all, .scopes = version < 6 ? 0 : SCOPE_ABSTRACT | SCOPE_SIGNAL};
+int landlock_new(int version, int *ruleset) {
+	const struct ruleset wanted = {.fs = known(version), .scopes = version < 6 ? 0 : SCOPE_ABSTRACT | SCOPE_SIGNAL};
 	// What an older kernel does not know of the structure is zero, which it takes.
-	AUTO_CLOSE int made = (int)syscall(CALL_CREATE_RULESET, &wanted, sizeof(wanted), 0U);
+	int made = (int)syscall(CALL_CREATE_RULESET, &wanted, sizeof(wanted), 0U);
 	if (made < 0) return -1;
-	for (size_t i = 0; i < COUNT_OF(places); i++)
-		if (add_place(made, places[i].path, places[i].allowed & all) != 0) return -1;
-	*ruleset = steal_fd(&made);
+	*ruleset = made;
 	return 0;
+}
+
+int landlock_allow_fd(int ruleset, int version, int fd, uint64_t rights) {
+	struct stat info;
+	if (fstat(fd, &info) != 0) return -1;
+	const uint64_t fit = rights & known(version) & (S_ISDIR(info.st_mode) ? UINT64_MAX : FILES);
+	const struct beneath rule = {.allowed = fit, .parent = fd};
+	return syscall(CALL_ADD_RULE, ruleset, RULE_PATH_BENEATH, &rule, 0U) == 0 ? 0 : -1;
+}
+
+int landlock_allow(int ruleset, int version, const char *path, uint64_t rights) {
+	AUTO_CLOSE int fd = open(path, O_PATH | O_CLOEXEC);
+	return fd < 0 ? -1 : landlock_allow_fd(ruleset, version, fd, rights);
 }
 
 int landlock_enforce(int ruleset) {

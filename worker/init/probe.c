@@ -4,6 +4,7 @@
 //     trabajos-init probe LEVEL WORKER_DIR PROCESSES DISK_BYTES FILE_BYTES      (PROCESSES 0: not bounded)
 //     trabajos-init probe egress                                                what only a job with egress could reach
 #include "worker/init/init.h"
+#include "worker/init/landlock.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

@@ -4,6 +4,7 @@
 // It may wait for a long time: the worker makes boxes ready before it has jobs for them. Nothing of any job is in it until the
 // worker's message comes; a box serves one job and ends with it.
 #include "worker/init/init.h"
+#include "worker/init/landlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,12 +81,33 @@ static void make_places(struct run *run) {
 	if (run->repo_fd < 0) give_up("init: the job's folder", errno, false);
 }
 
+// The second wall around the job's files: even where the mounts did not hold (a read-only mount that is none, a descriptor or a
+// path that leads out of the box), the job may write only below its own places, and read and execute only what hangs below the
+// box's root. Landlock's rules stick to inodes, not to paths: what is reached from outside of the root has none.
+static int wall_around_places(int version, int *wall) {
+	static const struct {
+		const char *path;
+		uint64_t rights;
+	} places[] = {
+		{"/", LANDLOCK_SEE},
+		{"/dev", LANDLOCK_USE}, // null, zero, terminals of its own
+		{"/dev/shm", LANDLOCK_WRITE},
+		{SPEC_BOX, LANDLOCK_WRITE},
+	};
+	AUTO_CLOSE int made = -1;
+	if (landlock_new(version, &made) != 0) return -1;
+	for (size_t i = 0; i < COUNT_OF(places); i++)
+		if (landlock_allow(made, version, places[i].path, places[i].rights) != 0) return -1;
+	*wall = steal_fd(&made);
+	return 0;
+}
+
 // A kernel without Landlock, or with one that is too old, leaves the box with its first wall; the worker shows it. Where it is
 // there, a box without it is none.
 static void make_wall(struct run *run) {
 	int version = run->bare ? 0 : landlock_version();
 	int number = version < 0 ? errno : 0;
-	if (version >= LANDLOCK_LEAST && landlock_make(version, &run->wall) != 0) give_up("init: Landlock", errno, false);
+	if (version >= LANDLOCK_LEAST && wall_around_places(version, &run->wall) != 0) give_up("init: Landlock", errno, false);
 	say("{\"event\":\"ready\",\"landlock\":%d,\"errno\":%d}", version < 0 ? 0 : version, number);
 }
 
@@ -184,8 +206,9 @@ static void copy_in(struct run *run, int tree_fd) {
 	const struct copy_limits limits = {.files = run->spec.files_most, .bytes = run->spec.disk_bytes};
 	struct copy_result result;
 	if (copy_tree(tree_fd, run->repo_fd, &limits, &result) != 0) give_up(result.what, result.number, result.tree);
-	say("{\"event\":\"copied\",\"at_us\":%lld,\"files\":%lld,\"bytes\":%lld,\"skipped\":%lld}", (long long)say_now_us(),
-		(long long)result.files, (long long)result.bytes, (long long)result.skipped);
+	say("{\"event\":\"copied\",\"at_us\":%lld,\"files\":%lld,\"bytes\":%lld,\"skipped\":%lld,\"cloned\":%lld}",
+		(long long)say_now_us(), (long long)result.files, (long long)result.bytes, (long long)result.skipped,
+		(long long)result.cloned);
 }
 
 // Whether overlayfs shows the tree in its place.

@@ -6,7 +6,7 @@
 //
 //   {"event":"ready","landlock":n,"errno":n}               the box is made and waits for its job; landlock: the kernel's version, 0:
 //                                                          none (errno: why not)
-//   {"event":"copied","at_us":n,"files":n,"bytes":n,"skipped":n}   the tree was copied into the writable layer
+//   {"event":"copied","at_us":n,"files":n,"bytes":n,"skipped":n,"cloned":n}   the tree was copied into the writable layer
 //   {"event":"shared","at_us":n}                           overlayfs shows it there, and nothing was copied
 //   {"event":"unshared","errno":n,"what":"overlayfs"}      why that could not be; "copied" follows
 //   {"event":"started","at_us":n}                          the command was executed
@@ -37,9 +37,6 @@
 #define SPEC_MAGIC     0x54524231U // "TRB1"
 #define SPEC_BYTES_MAX (8 << 20)
 #define SPEC_LINE_MAX  4096
-
-// The first version of Landlock that lets files be moved between folders; older ones are not used.
-#define LANDLOCK_LEAST 2
 
 // The writable file system of the box, and the places in it.
 #define SPEC_BOX  "/trabajo"

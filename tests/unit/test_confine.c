@@ -1,0 +1,150 @@
+// What trabajos-fetch can still touch when it reads what a server sent. In processes of their own: it is for good.
+#include "lib/mem.h"
+#include "worker/fetch/confine.h"
+#include "worker/fetch/folder.h"
+#include "worker/init/landlock.h"
+
+// clang-format off
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h> // needs the two above
+// clang-format on
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static char dir[64];
+static int dir_fd;
+
+static void write_file(const char *name, const char *text) {
+	AUTO_CLOSE int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+static int setup(void **state) {
+	(void)state;
+	(void)snprintf(dir, sizeof(dir), "/tmp/trabajos-confine-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	static const char *const folders[] = {"mirrors", "mirrors/own.git", "mirrors/other.git", "trees", "trees/own",
+		"trees/other", "mirrors/own.git/objects"};
+	for (size_t i = 0; i < COUNT_OF(folders); i++) assert_int_equal(mkdirat(dir_fd, folders[i], 0755), 0);
+	static const char *const files[] = {
+		"mirrors/own.git/HEAD", "mirrors/other.git/HEAD", "trees/own/a", "trees/other/a", "ca.pem"};
+	for (size_t i = 0; i < COUNT_OF(files); i++) write_file(files[i], "as it was\n");
+	return 0;
+}
+
+static int teardown(void **state) {
+	(void)state;
+	close(dir_fd);
+	return folder_remove(AT_FDCWD, dir);
+}
+
+// The child says by its exit code which of its lines did not hold; 0: all did.
+static void expect_confined(int (*attempt)(void)) {
+	if (landlock_version() < LANDLOCK_LEAST) {
+		print_message("not offered here: Landlock: %s\n", strerror(errno));
+		skip();
+	}
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct outcome outcome = {0};
+		AUTO_FREE char *trusted = mem_format("%s/ca.pem", dir);
+		int mirror = folder_open(dir_fd, "mirrors/own.git"), trees = folder_open(dir_fd, "trees/own");
+		if (setenv("GIT_CA_FILE", trusted, 1) != 0 || confine_to(mirror, trees, &outcome) != 0) _exit(255);
+		_exit(attempt());
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static bool opens(const char *name, int flags) {
+	AUTO_CLOSE int fd = openat(dir_fd, name, flags | O_CLOEXEC, 0644);
+	return fd >= 0;
+}
+
+#define HOLDS(condition)                                                                                                       \
+	if (!(condition)) return __LINE__ % 255 + 1
+
+static int touch_others(void) {
+	HOLDS(!opens("mirrors/other.git/HEAD", O_RDONLY) && errno == EACCES);
+	HOLDS(!opens("mirrors/other.git/HEAD", O_WRONLY) && errno == EACCES);
+	HOLDS(!opens("mirrors/other.git/new", O_WRONLY | O_CREAT) && errno == EACCES);
+	HOLDS(!opens("trees/other/a", O_RDONLY) && errno == EACCES);
+	HOLDS(!opens("trees/other/a", O_WRONLY | O_TRUNC) && errno == EACCES);
+	HOLDS(!opens("mirrors", O_RDONLY | O_DIRECTORY) && errno == EACCES);
+	HOLDS(!opens("trees", O_RDONLY | O_DIRECTORY) && errno == EACCES);
+	HOLDS(unlinkat(dir_fd, "trees/other/a", 0) != 0 && errno == EACCES);
+	HOLDS(renameat(dir_fd, "trees/other/a", dir_fd, "trees/own/b") != 0);
+	HOLDS(linkat(dir_fd, "trees/other/a", dir_fd, "trees/own/b", 0) != 0);
+	HOLDS(mkdirat(dir_fd, "trees/new", 0755) != 0 && errno == EACCES);
+	HOLDS(!opens("ca.pem", O_WRONLY) && errno == EACCES);
+	return 0;
+}
+
+static int reach_others_by_links(void) {
+	HOLDS(symlinkat("../other/a", dir_fd, "trees/own/link") == 0);
+	HOLDS(!opens("trees/own/link", O_RDONLY) && errno == EACCES);
+	HOLDS(!opens("trees/own/../other/a", O_RDONLY) && errno == EACCES);
+	HOLDS(unlinkat(dir_fd, "trees/own/link", 0) == 0);
+	return 0;
+}
+
+static int do_its_work(void) {
+	HOLDS(opens("mirrors/own.git/HEAD", O_RDWR | O_TRUNC));
+	HOLDS(mkdirat(dir_fd, "mirrors/own.git/objects/pack", 0755) == 0);
+	HOLDS(opens("mirrors/own.git/objects/pack/tmp", O_RDWR | O_CREAT));
+	HOLDS(renameat(dir_fd, "mirrors/own.git/objects/pack/tmp", dir_fd, "mirrors/own.git/objects/pack/p") == 0);
+	HOLDS(folder_empty(openat(dir_fd, "mirrors", O_PATH), "own.git") == 0);
+	HOLDS(mkdirat(dir_fd, "trees/own/fresh", 0755) == 0 && opens("trees/own/fresh/x", O_RDWR | O_CREAT));
+	HOLDS(renameat(dir_fd, "trees/own/fresh", dir_fd, "trees/own/commit") == 0);
+	HOLDS(opens("ca.pem", O_RDONLY) && opens("/dev/null", O_RDWR) && opens("/etc/passwd", O_RDONLY));
+	HOLDS(opens("/proc/sys/kernel/random/boot_id", O_RDONLY));
+	return 0;
+}
+
+static int resolve_a_name(void) {
+	struct addrinfo *found = NULL;
+	HOLDS(getaddrinfo("localhost", NULL, NULL, &found) == 0);
+	freeaddrinfo(found);
+	return 0;
+}
+
+static void what_belongs_to_other_urls_is_out_of_reach(void **state) {
+	(void)state;
+	expect_confined(touch_others);
+}
+
+static void no_link_and_no_dots_lead_to_them(void **state) {
+	(void)state;
+	expect_confined(reach_others_by_links);
+}
+
+static void what_a_fetch_needs_is_allowed(void **state) {
+	(void)state;
+	expect_confined(do_its_work);
+	expect_confined(resolve_a_name);
+}
+
+static void without_it_others_are_within_reach(void **state) {
+	(void)state;
+	assert_true(opens("mirrors/other.git/HEAD", O_RDWR));
+	assert_true(opens("trees/other/a", O_RDWR));
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_belongs_to_other_urls_is_out_of_reach, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_link_and_no_dots_lead_to_them, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_a_fetch_needs_is_allowed, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_it_others_are_within_reach, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
