@@ -254,6 +254,15 @@ static void say_fixed(const struct replay_outcome *there, const struct replay_ou
 	}
 }
 
+static void say_foretold(const char *of, const struct replay_foretold *foretold) {
+	if (foretold->scored == 0) return;
+	bool early = foretold->bias_ms < 0;
+	printf("Foretold %s: %" PRId64 " starts, %.0f %% within their range (80 %% are meant); in the median %.1f s %s.\n", of,
+		foretold->scored, 100.0 * (double)foretold->inside / (double)foretold->scored,
+		seconds(early ? -foretold->bias_ms : foretold->bias_ms),
+		early ? "earlier than its middle" : "later than its middle");
+}
+
 static void say_score(
 	const struct replay_trace *trace, const struct replay_config *config, const struct replay_ledger *ledger) {
 	struct replay_outcome there = play_fixed(trace, config, ledger->workers > 0 ? ledger->workers : 1);
@@ -261,6 +270,8 @@ static void say_score(
 	replay_run(trace, config, &(struct replay_policy){.kind = REPLAY_RULE}, &ruled);
 	say_observed(config, ledger);
 	say_verdicts(ledger);
+	say_foretold("to a sample of the last day's jobs", &ledger->sampled);
+	say_foretold("to clients in the last day, first", &ledger->told);
 	say_fixed(&there, &fewest, config->limits.deadline_ms);
 	printf("The rule, with up to %s, has a P95 wait of %.1f s and %.1f %% in time, with %.1f worker hours.\n",
 		workers(ruled.most_workers).text, seconds(ruled.p95_ms), 100.0 * (double)ruled.in_time / (double)ruled.jobs,

@@ -38,6 +38,10 @@ static const struct db_statement query_worst = {"replay_worst",
 	"SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), wanted, actual, needed, late FROM scale_decisions"
 	" WHERE at > now() - $1::bigint * interval '1 hour' AND judged_at IS NOT NULL AND (late > 0 OR needed > wanted)"
 	" ORDER BY late DESC, needed - wanted DESC, id LIMIT " TEXT(REPLAY_WORST)};
+// Both of the last day, whatever the hours.
+static const struct db_statement query_foretold = {"replay_foretold",
+	"SELECT p.scored, p.inside, p.bias_ms FROM predictions_summary() p WHERE $1::bigint > 0 UNION ALL"
+	" SELECT r.scored, r.inside, r.bias_ms FROM ranges_told_summary() r WHERE r.which = 'first'"};
 // clang-format on
 
 static int ask(
@@ -116,6 +120,21 @@ static void take_verdicts(const struct db_result *verdicts, const struct db_resu
 	}
 }
 
+static struct replay_foretold foretold(const struct db_result *result, size_t row) {
+	return (struct replay_foretold){.scored = db_get_int(result, row, 0),
+		.inside = db_get_int(result, row, 1),
+		.bias_ms = db_get_int(result, row, 2)};
+}
+
+static int read_foretold(struct db *db, int64_t hours, struct replay_ledger *ledger, struct error *error) {
+	struct db_result *result = NULL;
+	if (ask(db, &query_foretold, hours, &result, error) != 0) return -1;
+	ledger->sampled = foretold(result, 0);
+	ledger->told = foretold(result, 1);
+	db_result_free(result);
+	return 0;
+}
+
 static int read_verdicts(struct db *db, int64_t hours, struct replay_ledger *ledger, struct error *error) {
 	struct db_result *verdicts = NULL, *worst = NULL;
 	int result = ask(db, &query_verdicts, hours, &verdicts, error);
@@ -145,6 +164,7 @@ static int read_all(struct db *db, int64_t hours, int64_t deadline_ms, struct re
 	db_result_free(runs);
 	db_result_free(of_workers);
 	db_result_free(decisions);
+	if (result == 0) result = read_foretold(db, hours, ledger, error);
 	return result == 0 ? read_verdicts(db, hours, ledger, error) : result;
 }
 

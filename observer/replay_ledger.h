@@ -17,6 +17,11 @@ struct replay_ledger {
 	int64_t least, most;             // workers that these wanted
 	int64_t there_least, there_most; // and those that were there
 
+	// Starts that were foretold: of a sample of all jobs, and the first range that clients were told of each wait.
+	struct replay_foretold {
+		int64_t scored, inside, bias_ms;
+	} sampled, told;
+
 	// Decisions that were scored: those that were right, and those to which more or fewer would have been, with hindsight.
 	int64_t judged, right, more, fewer;
 	int64_t claimed, late;        // jobs claimed while they held, and jobs whose wait went over the deadline meanwhile

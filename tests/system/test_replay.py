@@ -68,10 +68,13 @@ def test_the_last_day_of_the_ledger_is_scored(stack, user, script, worker):
     stack.sql("INSERT INTO scale_decisions (at, wanted, actual, bound, reason, actuator, sample, judged_at, until, claimed, late, worker_ms,"
               " needed, partly) VALUES (now() - interval '2 min', 1, 1, 'min', 'because', 'advise', '{}', now(), now() - interval '1 min',"
               " 400, 300, 60000, 5, false)")
+    stack.sql("INSERT INTO predictions (key, attempt, position, median_ms, low_ms, high_ms, started_ms, look_at)"
+              " SELECT gen_random_uuid(), 0, 1, 1000, 500, 2000, 1000 * i, now() FROM generate_series(1, 4) i")
     environment = trabajos.Daemon(stack, "trabajos", "score").environment()
     done = observer("score", environment=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("The last 24 h: ") and "\nSimulated: " in done.stdout and "\nThe rule, with up to " in done.stdout
+    assert "\nForetold to a sample of the last day's jobs: " in done.stdout
     assert "\nWith hindsight, of " in done.stdout and ": 1 worker wanted, 1 there, 5 needed; 300 jobs went over the deadline\n" in done.stdout
     again = observer("replay", "--replay-keda=none", environment=environment)
     assert again.returncode == 0 and "\nrule " in again.stdout
