@@ -4,8 +4,11 @@ import contextlib
 import os
 import pathlib
 import signal
+import uuid
 
+import confluent_kafka
 import pytest
+import requests
 
 import trabajos
 from trabajos import wait_for
@@ -44,6 +47,12 @@ def local(stack, no_worker, request):
 
 def claiming(stack):
     return stack.sql("SELECT count(*) FROM workers WHERE NOT draining")[0][0]
+
+
+def escala(observer):
+    answer = requests.get(observer.url + "/escala", timeout=10)
+    answer.raise_for_status()
+    return answer.json()
 
 
 def told(admin):
@@ -97,6 +106,8 @@ def test_an_observer_that_is_killed_leaves_its_workers_at_work_and_the_next_one_
         retiring = wait_for("one is to retire", lambda: stack.sql(
             "SELECT w.worker, w.pid FROM workers w WHERE w.retire_asked_at IS NOT NULL"))
         assert local_workers(folder) == before, "it is busy"
+        observer.kill()  # in the middle of it: asked to leave, and not gone
+        observer.start()
         [[freed]] = stack.sql("SELECT key::text FROM trabajos WHERE worker = %s AND status = 'Running'", retiring[0][0])
         assert user.get(f"/api/v1/trabajos/{freed}/cancel", method="POST").status_code == 200
         wait_for("it has left", lambda: list(local_workers(folder).values()) == [pid for pid in before.values() if pid != retiring[0][1]])
@@ -114,11 +125,28 @@ def test_of_two_observers_one_acts_and_the_other_takes_over(stack, local):
         wait_for("the floor is reached", lambda: claiming(stack) == 1)
         with trabajos.running(second):
             assert second.metric("trabajos_observer_leads") == 0
+            said = wait_for("both say a number", lambda: [escala(observer) for observer in (first, second)])
+            assert [one["leads"] for one in said] == [True, False] and all(1 <= one["deseados"] <= 3 for one in said)
             workers = local_workers(local["SCALE_LOCAL_DIR"])
             first.kill()
             wait_for("the second leads", lambda: second.metric("trabajos_observer_leads") == 1)
             wait_for("it decides", lambda: stack.sql("SELECT count(*) FROM scale_decisions WHERE at > now() - interval '1 second'")[0][0])
             assert local_workers(local["SCALE_LOCAL_DIR"]) == workers
+
+
+def test_from_zero_a_record_in_kafka_is_enough_and_a_dry_run_only_says_so(stack, local):
+    observer = trabajos.observer(stack, "dry", **{**local, "SCALE_MIN": 0, "SCALE_DRY": "yes"})
+    with trabajos.running(observer):
+        wait_for("nobody is wanted", lambda: escala(observer)["deseados"] == 0 and escala(observer)["queue"]["in_kafka"] is False)
+        since = stack.sql("SELECT coalesce(max(id), 0) FROM scale_actions")[0][0]
+        producer = confluent_kafka.Producer({"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"]})
+        producer.produce("trabajos", key=str(uuid.uuid4()), value="file:///nothing")
+        assert producer.flush(30) == 0
+        said = wait_for("somebody is wanted", lambda: (lambda said: said["deseados"] == 1 and said)(escala(observer)))
+        assert said["queue"]["in_kafka"] and said["queue"]["jobs"] == 0 and said["actuator"] == "advise" and "Kafka" in said["motivo"]
+        wait_for("it is kept", lambda: stack.sql("SELECT actuator, bound FROM scale_decisions ORDER BY id DESC LIMIT 1") == [("advise", "kafka")])
+        assert not local_workers(local["SCALE_LOCAL_DIR"])
+        assert {actuator for actuator, in stack.sql("SELECT actuator FROM scale_actions WHERE id > %s", since)} <= {"advise"}
 
 
 def test_a_worker_that_cannot_start_is_tried_again_ever_more_seldom_and_said(stack, local):
