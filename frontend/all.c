@@ -14,7 +14,7 @@
 
 #define JSON_TYPE  "application/json"
 #define PAGE_ROWS  300
-#define FROM_START "-infinity", "00000000-0000-0000-0000-000000000000"
+#define FROM_START "-62135596800000000", "00000000-0000-0000-0000-000000000000"
 
 struct listing {
 	struct http_request *request; // NULL: the client has gone
@@ -23,7 +23,7 @@ struct listing {
 	char *whose;                     // $1 of the statement
 	char *usuario;                   // as asked for; NULL: the caller's own
 	int64_t limit;                   // 0: all, streamed
-	char *posted_at, key[UUID_TEXT]; // of the last row so far
+	char *posted_us, key[UUID_TEXT]; // of the last row so far
 
 	char *page; // text not yet taken
 	size_t length, taken;
@@ -33,7 +33,7 @@ struct listing {
 static void listing_free(struct listing *listing) {
 	free(listing->whose);
 	free(listing->usuario);
-	free(listing->posted_at);
+	free(listing->posted_us);
 	free(listing->page);
 	free(listing);
 }
@@ -45,9 +45,9 @@ static void listing_over(void *arg) {
 	if (!listing->fetching) listing_free(listing);
 }
 
-static void position_set(struct listing *listing, const char *posted_at, const char *key) {
-	free(listing->posted_at);
-	listing->posted_at = mem_strdup(posted_at);
+static void position_set(struct listing *listing, const char *posted_us, const char *key) {
+	free(listing->posted_us);
+	listing->posted_us = mem_strdup(posted_us);
 	memcpy(listing->key, key, UUID_TEXT);
 }
 
@@ -93,7 +93,10 @@ static void answer_page(struct listing *listing, bool further) {
 		return;
 	}
 	static const char *const kept[] = {"limit", "usuario"};
-	if (further) param_link_next(request, listing->key, kept, COUNT_OF(kept));
+	if (further) {
+		AUTO_FREE char *next = mem_format("%s.%s", listing->posted_us, listing->key);
+		param_link_next(request, next, kept, COUNT_OF(kept));
+	}
 	http_answer(request, 200, JSON_TYPE, listing->page, listing->length);
 	listing_free(listing);
 }
@@ -133,7 +136,7 @@ static void page_came(enum db_status status, const struct db_result *result, con
 static void fetch(struct listing *listing) {
 	struct db_params *params = db_params_new();
 	db_text(params, listing->whose);
-	db_text(params, listing->posted_at);
+	db_text(params, listing->posted_us);
 	db_text(params, listing->key);
 	db_int(params, listing->limit ? listing->limit + 1 : PAGE_ROWS);
 	listing->fetching = true;
@@ -189,7 +192,8 @@ static void authorised(struct http_request *request, struct token_claims *claims
 		return;
 	}
 	position_set(listing, FROM_START);
-	int given = param_uuid(request, "after", listing->key);
+	struct param_cursor cursor;
+	int given = param_cursor(request, &cursor);
 	if (given < 0) {
 		listing_free(listing);
 		return;
@@ -200,7 +204,9 @@ static void authorised(struct http_request *request, struct token_claims *claims
 		return;
 	}
 	http_on_gone(request, listing_over, listing);
-	if (given)
+	if (given) memcpy(listing->key, cursor.key, UUID_TEXT);
+	if (given && *cursor.us) position_set(listing, cursor.us, cursor.key);
+	if (given && !*cursor.us)
 		fetch_position(listing);
 	else
 		fetch(listing);

@@ -1,6 +1,5 @@
 #include "frontend/api.h"
 
-#include "frontend/param.h"
 #include "lib/mem.h"
 
 #include <inttypes.h>
@@ -73,9 +72,10 @@ void api_query(const struct frontend *frontend, struct http_request *request, co
 int api_page_read(struct http_request *request, const struct token_claims *claims, struct api_page *page) {
 	int64_t limit = API_PAGE;
 	*page = (struct api_page){.owner = claims->sub};
-	int given = param_uuid(request, "after", page->after);
+	int given = param_cursor(request, &page->after);
 	if (given < 0 || param_limit(request, &limit) < 0 || param_usuario(request, claims, &page->usuario) < 0) return -1;
-	if (given) page->behind = page->after;
+	if (given) page->behind = page->after.key;
+	if (given && *page->after.us) page->behind_us = page->after.us;
 	if (page->usuario) page->owner = NULL;
 	if (page->usuario && strcmp(page->usuario, "*") == 0) page->usuario = NULL;
 	snprintf(page->most, sizeof page->most, "%" PRId64, limit);

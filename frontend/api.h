@@ -4,11 +4,12 @@
 
 #include "frontend/answer.h"
 #include "frontend/frontend.h"
+#include "frontend/param.h"
 #include "lib/db.h"
 #include "lib/uuid.h"
 
 #define API_JSON   "application/json"
-#define API_PARAMS 10  // most of a statement
+#define API_PARAMS 12  // most of a statement
 #define API_PAGE   100 // jobs of a page, where limit does not say
 
 // NULL: anybody's, for an administrator; else the caller's own.
@@ -43,12 +44,13 @@ void api_change(const struct frontend *frontend, struct http_request *request, c
 const char *api_changed(
 	struct http_request *request, const struct db_result *result, char key[UUID_TEXT], const char **state) MUST_USE;
 
-// ---- pages: $1 owner, $2 usuario, $3 key behind which, $4 most (see api_statements.h)
+// ---- pages (see api_statements.h)
 
 struct api_page {
-	const char *owner, *usuario; // NULL: not restricted by it
-	const char *behind;          // NULL, or after
-	char after[UUID_TEXT], most[24];
+	const char *owner, *usuario;    // NULL: not restricted by it
+	const char *behind, *behind_us; // NULL, or of after
+	struct param_cursor after;
+	char most[24];
 };
 // From limit, after and usuario; 0, or -1: answered.
 int api_page_read(struct http_request *request, const struct token_claims *claims, struct api_page *page) MUST_USE;

@@ -12,8 +12,8 @@ static void authorised(struct http_request *request, struct token_claims *claims
 	struct api_page page;
 	if (api_page_read(request, claims, &page)) return;
 	const struct api_query query = {.statement = &api_statement_dead,
-		.params = {page.owner, page.usuario, page.behind, page.most},
-		.count = 4,
+		.params = {page.owner, page.usuario, page.behind, page.behind_us, page.most},
+		.count = 5,
 		.answer = answer};
 	api_query(arg, request, &query);
 }

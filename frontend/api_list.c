@@ -1,13 +1,14 @@
-// GET /api/v1/trabajos: the caller's jobs by pages, oldest first; status= (several, separated by commas) and label=NAME or
-// label=NAME=VALUE choose among them. A page can be short, even empty, and go on nevertheless.
+// GET /api/v1/trabajos: the caller's jobs by pages, oldest first or, with order=desc, newest first; since= and until= are moments
+// between which they were posted, status= (several, separated by commas) and label=NAME or label=NAME=VALUE choose among them. A page
+// can be short, even empty, and go on nevertheless.
 #include "frontend/api.h"
 #include "frontend/api_statements.h"
-#include "frontend/param.h"
 #include "lib/mem.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-static const char *const kept[] = {"limit", "status", "label", "usuario"};
+static const char *const kept[] = {"limit", "order", "since", "until", "status", "label", "usuario"};
 
 static bool is_status(const char *text, size_t length) {
 	static const char *const statuses[] = {"Queued", "Running", "Finished", "Failed", "Cancelled"};
@@ -29,6 +30,22 @@ static int status_read(struct http_request *request, const char **status) {
 		"The parameter status must be one or several, separated by commas, of Queued, Running, Finished, Failed, "
 		"Cancelled.");
 	return -1;
+}
+
+static int order_read(struct http_request *request, const char **order) {
+	int given = param_read(request, "order", order);
+	if (!given) *order = "asc";
+	if (given <= 0 || strcmp(*order, "asc") == 0 || strcmp(*order, "desc") == 0) return given;
+	answer_problem(request, 400, 0, "The parameter order must be asc or desc.");
+	return -1;
+}
+
+// The text of the ms is to be freed; NULL: absent.
+static int bound_read(struct http_request *request, const char *name, char **ms) {
+	int64_t moment_ms;
+	int given = param_moment(request, name, &moment_ms);
+	*ms = given > 0 ? mem_format("%" PRId64, moment_ms) : NULL;
+	return given;
 }
 
 // The name is a copy, to be freed.
@@ -55,14 +72,16 @@ static void answer(struct http_request *request, const struct db_result *result,
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
 	struct api_page page;
-	AUTO_FREE char *label = NULL;
-	const char *status, *value;
+	AUTO_FREE char *label = NULL, *since = NULL, *until = NULL;
+	const char *status, *value, *order;
 	if (api_page_read(request, claims, &page) || status_read(request, &status) < 0 ||
-		label_read(request, &label, &value) < 0)
+		label_read(request, &label, &value) < 0 || order_read(request, &order) < 0 ||
+		bound_read(request, "since", &since) < 0 || bound_read(request, "until", &until) < 0)
 		return;
 	const struct api_query query = {.statement = &api_statement_list,
-		.params = {page.owner, page.usuario, page.behind, page.most, status, label, value},
-		.count = 7,
+		.params = {page.owner, page.usuario, page.behind, page.behind_us, page.most, status, label, value, order, since,
+			until},
+		.count = 11,
 		.answer = answer};
 	api_query(arg, request, &query);
 }

@@ -1,6 +1,7 @@
 #include "frontend/param.h"
 
 #include "frontend/answer.h"
+#include "lib/moment.h"
 
 #include <errno.h>
 #include <string.h>
@@ -40,6 +41,32 @@ int param_uuid(struct http_request *request, const char *name, char uuid[UUID_TE
 	int given = param_read(request, name, &text);
 	if (given <= 0 || uuid_parse_text(text, uuid) == 0) return given;
 	answer_problem(request, 400, 0, "The parameter %s must be a UUID.", name);
+	return -1;
+}
+
+int param_moment(struct http_request *request, const char *name, int64_t *ms) {
+	const char *text;
+	int given = param_read(request, name, &text);
+	if (given <= 0 || moment_read(text, ms) == 0) return given;
+	answer_problem(request, 400, 0, "The parameter %s must be a moment (RFC 3339, like 2026-11-21T12:00:00Z).", name);
+	return -1;
+}
+
+int param_cursor(struct http_request *request, struct param_cursor *cursor) {
+	const char *text;
+	int given = param_read(request, "after", &text);
+	cursor->us[0] = '\0';
+	if (given <= 0) return given;
+	size_t digits = strspn(text, "0123456789");
+	bool position = digits >= 1 && digits <= 16 && text[digits] == '.';
+	if (uuid_parse_text(position ? text + digits + 1 : text, cursor->key) == 0) {
+		if (position) {
+			memcpy(cursor->us, text, digits);
+			cursor->us[digits] = '\0';
+		}
+		return 1;
+	}
+	answer_problem(request, 400, 0, "The parameter after must be what a Link gave, or a key.");
 	return -1;
 }
 

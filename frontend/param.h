@@ -14,6 +14,14 @@ int param_read(struct http_request *request, const char *name, const char **valu
 // 1, 0 (*limit is left alone) or -1: answered.
 int param_limit(struct http_request *request, int64_t *limit) MUST_USE;
 int param_uuid(struct http_request *request, const char *name, char uuid[UUID_TEXT]) MUST_USE;
+// A moment in RFC 3339, as ms.
+int param_moment(struct http_request *request, const char *name, int64_t *ms) MUST_USE;
+// after=: a key, or what a Link gave: a position, which holds whatever became of the job that it names.
+struct param_cursor {
+	char us[20]; // "": a key alone
+	char key[UUID_TEXT];
+};
+int param_cursor(struct http_request *request, struct param_cursor *cursor) MUST_USE;
 // usuario=NAME or usuario=*, of which the caller must be an administrator.
 int param_usuario(struct http_request *request, const struct token_claims *claims, const char **usuario) MUST_USE;
 // Link to the page behind `after`, with those of the named parameters that the request has.

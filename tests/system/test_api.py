@@ -237,15 +237,61 @@ def test_a_list_goes_by_pages_and_filters(users, script):
     assert pages(users["admin"], JOBS, label=f"mark={mark}") == []
 
 
+def posted(stack, keys):
+    """Moments of the jobs, made so that they are apart, and two of them equal."""
+    moments = [f"2020-01-01T00:00:0{n // 2}.{n % 2}00Z" for n in (0, 1, 2, 2, 3)]
+    for key, moment in zip(keys, moments):
+        stack.sql("UPDATE trabajos SET posted_at = %s WHERE key = %s", moment, key)
+    keys[2:4] = sorted(keys[2:4])
+    return moments
+
+
+def test_a_list_goes_either_way_and_between_two_moments(stack, users, script):
+    user, url, mark = users["user"], script("true").url, uuid.uuid4().hex
+    keys = [submit(user, url, run_after=3600, labels={"mark": mark}) for n in range(5)]
+    moments = posted(stack, keys)
+
+    def found(who=user, **params):
+        return [row["key"] for row in pages(who, JOBS, label=f"mark={mark}", **params)]
+    for limit in (1, 2, 1000):
+        assert found(limit=limit, order="asc") == keys and found(limit=limit, order="desc") == keys[::-1]
+        assert found(users["admin"], limit=limit, order="desc", usuario="user") == keys[::-1]
+        assert found(users["admin"], limit=limit, order="desc", usuario="*") == keys[::-1]
+        assert found(limit=limit, since=moments[1], until=moments[4]) == keys[1:4]
+        assert found(limit=limit, since=moments[1], until=moments[4], order="desc") == keys[3:0:-1]
+    assert found(since=moments[4]) == keys[4:] and found(until=moments[0]) == [] and found(until=moments[1], order="desc") == keys[:1]
+    assert found(since="2020-01-01T01:00:00.1+01:00", until=moments[2]) == keys[1:2] and found(since=moments[3], until=moments[1]) == []
+    assert found(after=keys[2], order="desc") == keys[1::-1] and found(after=keys[2], since=moments[4]) == keys[4:]
+
+
+def test_a_page_goes_on_where_its_last_job_was_removed(stack, users, script):
+    user, url, mark = users["user"], script("true").url, uuid.uuid4().hex
+    keys = [submit(user, url, run_after=3600, labels={"mark": mark}) for n in range(3)]
+    posted(stack, keys)
+    for path, mine in ((JOBS, {"label": f"mark={mark}", "since": "2020-01-01T00:00:00Z"}), ("/all", {})):
+        key = submit(user, url, run_after=3600, labels={"mark": mark})
+        stack.sql("UPDATE trabajos SET posted_at = '2020-01-01T00:00:00Z' WHERE key = %s", key)
+        answer = call(user, "GET", path, limit=1, **mine)
+        while answer.json()[0]["key"] != key:
+            answer = call(user, "GET", answer.links["next"]["url"])
+        act(user, key, "cancel")
+        stack.sql("DELETE FROM trabajos WHERE key = %s", key)
+        following = call(user, "GET", answer.links["next"]["url"])
+        assert following.status_code == 200 and len(following.json()) == 1, following.text
+        problem(call(user, "GET", path, limit=1, after=key), 400, "after")
+
+
 @pytest.mark.parametrize("params, status, word", [
     ({"limit": "0"}, 400, "limit"), ({"limit": "1001"}, 400, "limit"), ({"limit": "x"}, 400, "limit"), ({"after": "x"}, 400, "after"),
     ({"after": str(uuid.uuid4())}, 400, "after"), ({"status": "queued"}, 400, "status"), ({"status": "Queued,"}, 400, "status"),
     ({"status": ""}, 400, "status"), ({"label": "=x"}, 400, "label"), ({"label": ""}, 400, "label"), ({"usuario": "*"}, 403, "admin"),
-    ({"limit": ["1", "2"]}, 400, "limit"),
+    ({"limit": ["1", "2"]}, 400, "limit"), ({"after": "12." + str(uuid.uuid4()) + "x"}, 400, "after"), ({"order": "newest"}, 400, "order"),
+    ({"since": "yesterday"}, 400, "since"), ({"until": "2020-13-01T00:00:00Z"}, 400, "until"),
+    ({"after": "99999999999999999." + str(uuid.uuid4())}, 400, "after"),
 ])
 def test_a_bad_parameter_of_a_list_is_named(user, params, status, word):
     problem(call(user, "GET", JOBS, **params), status, word)
-    if word not in ("status", "label"):
+    if word in ("limit", "after", "admin"):
         problem(call(user, "GET", DEAD, **params), status, word)
 
 
