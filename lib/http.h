@@ -18,7 +18,7 @@ struct http_server;
 struct http_request;
 
 struct http_route {
-	// Exact; with parameters, "{name}" for one segment each that is not empty; or a prefix where it ends with "/" followed by
+	// Exact; with parameters, "{name}" for one segment each that is not empty, at the end "{name*}" for all that is left; or a prefix where it ends with "/" followed by
 	// "*". An exact one goes before one with parameters, and that before a prefix.
 	const char *path;
 	const char *

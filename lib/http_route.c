@@ -32,14 +32,16 @@ static bool fits(const char *pattern, const char *path, const char *name, const 
 			if (*pattern++ != *path++) return false;
 			continue;
 		}
-		size_t size = strcspn(path, "/"), name_length = strcspn(++pattern, "}");
+		size_t size = strcspn(path, "/"), name_length = strcspn(++pattern, "*}");
+		bool rest = pattern[name_length] == '*';
+		if (rest) size = strlen(path);
 		if (size == 0) return false;
 		if (name && strlen(name) == name_length && memcmp(name, pattern, name_length) == 0) {
 			*value = path;
 			*length = size;
 		}
 		path += size;
-		pattern += name_length + 1;
+		pattern += name_length + 1 + rest;
 	}
 	return *path == '\0';
 }

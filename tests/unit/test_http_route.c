@@ -15,6 +15,7 @@ static const struct http_route table[] = {
 	{"/jobs/{key}", "GET", nothing},
 	{"/jobs/{key}/cancel", "POST", nothing},
 	{"/jobs/{key}/files/*", "GET", nothing},
+	{"/jobs/{key}/left/{path*}", "GET", nothing},
 	{"/jobs/latest", "GET", nothing},
 	{"/jobs/*", "DELETE", nothing},
 	{"/{a}/{b}/{c}/x", "GET", nothing},
@@ -64,6 +65,10 @@ static void an_exact_path_goes_before_a_parameter_and_that_before_a_prefix(void 
 	assert_route("GET", "/jobs/latest", "/jobs/latest");
 	assert_route("GET", "/jobs/7", "/jobs/{key}");
 	assert_route("POST", "/jobs/7/cancel", "/jobs/{key}/cancel");
+	assert_route("GET", "/jobs/7/left/a", "/jobs/{key}/left/{path*}");
+	assert_param("/jobs/7/left/a/b//c/", "path", "a/b//c/");
+	assert_param("/jobs/7/left/a/b", "key", "7");
+	assert_refused("GET", "/jobs/7/left/", "DELETE, OPTIONS");
 	assert_route("DELETE", "/jobs/7/anything/else", "/jobs/*");
 	assert_route("GET", "/1/2/3/x", "/{a}/{b}/{c}/x");
 }
