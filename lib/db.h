@@ -111,6 +111,9 @@ size_t db_session_queued(const struct db_session *session);     // waiting and r
 const char *db_session_error(const struct db_session *session); // why it is not connected; NULL if it is
 // LISTEN on every new connection; fn is called for notifications, and once after each (re)connect. One channel a session.
 void db_session_listen(struct db_session *session, const char *channel, void (*fn)(void *arg), void *arg);
+// The same, with what each notification carries; NULL: just (re)connected, some may have been missed.
+typedef void db_notified(const char *payload, void *arg);
+void db_session_listen_each(struct db_session *session, const char *channel, db_notified *fn, void *arg);
 // Called after each connect and each loss (connected: 1, 0).
 void db_session_watch(struct db_session *session, void (*fn)(int connected, const char *why, void *arg), void *arg);
 // What is queued is done with DB_UNAVAILABLE, also what is run from inside those calls. Fine in any callback, and with NULL.

@@ -55,7 +55,8 @@ struct db_session {
 	int64_t running_until_ms; // 0: no limit
 
 	char *listen_sql;
-	void (*on_listen)(void *arg);
+	void (*on_listen)(void *arg); // one of the two
+	db_notified *on_each;
 	void *listen_arg;
 	void (*on_watch)(int connected, const char *why, void *arg);
 	void *watch_arg;
@@ -220,6 +221,11 @@ static void leave(struct db_session *session) {
 
 // ---- receiving
 
+static void listening(struct db_session *session) {
+	if (session->on_listen) session->on_listen(session->listen_arg);
+	if (session->on_each) session->on_each(NULL, session->listen_arg);
+}
+
 static void finish(struct db_session *session, PGresult *pg) {
 	struct db_entry *entry = STEAL(session->running);
 	const char *name = db_entry_name(entry);
@@ -239,8 +245,8 @@ static void finish(struct db_session *session, PGresult *pg) {
 		entry->done(status, status == DB_OK ? &result : NULL, &error, entry->arg);
 	else if (status != DB_OK)
 		break_down(session, mem_strdup(error_text(&error)));
-	else if (session->on_listen)
-		session->on_listen(session->listen_arg);
+	else
+		listening(session);
 	PQclear(pg);
 	db_entry_free(entry);
 }
@@ -281,9 +287,10 @@ static void receive(struct db_session *session) {
 
 static void notified(struct db_session *session) {
 	bool any = false;
-	while (session->conn) {
+	while (session->conn && !session->closed) {
 		PGnotify *notify = PQnotifies(session->conn);
 		if (!notify) break;
+		if (session->on_each) session->on_each(notify->extra, session->listen_arg);
 		PQfreemem(notify);
 		any = true;
 	}
@@ -435,14 +442,23 @@ void db_session_watch(struct db_session *session, void (*fn)(int connected, cons
 	session->watch_arg = arg;
 }
 
-void db_session_listen(struct db_session *session, const char *channel, void (*fn)(void *arg), void *arg) {
+static void listen_to(struct db_session *session, const char *channel, void *arg) {
 	free(session->listen_sql);
 	session->listen_sql = mem_format("LISTEN \"%s\"", channel);
-	session->on_listen = fn;
 	session->listen_arg = arg;
 	if (session->state != UP) return;
 	queue_listen(session);
 	pump(session);
+}
+
+void db_session_listen(struct db_session *session, const char *channel, void (*fn)(void *arg), void *arg) {
+	session->on_listen = fn;
+	listen_to(session, channel, arg);
+}
+
+void db_session_listen_each(struct db_session *session, const char *channel, db_notified *fn, void *arg) {
+	session->on_each = fn;
+	listen_to(session, channel, arg);
 }
 
 void db_run(struct db_session *session, const struct db_statement *statement, struct db_params *params, int64_t wait_ms,

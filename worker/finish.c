@@ -41,8 +41,7 @@ static void add_flags(struct db_params *params, struct finish_entry *const *entr
 
 static void add_output(struct db_params *params, struct finish_entry *const *entries, size_t count) {
 	struct output_columns columns = {0};
-	for (size_t i = 0; i < count; i++) output_gather(entries[i]->output, (int64_t)i + 1, &columns);
-	db_int_array(params, columns.numbers, columns.count);
+	for (size_t i = 0; i < count; i++) (void)output_gather(entries[i]->output, (int64_t)i + 1, INT64_MAX, &columns);
 	output_columns_params(&columns, params);
 	output_columns_clear(&columns);
 }

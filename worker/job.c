@@ -9,6 +9,7 @@
 #include "worker/egress.h"
 #include "worker/environment.h"
 #include "worker/finish.h"
+#include "worker/flush.h"
 #include "worker/job_count.h"
 #include "worker/job_limits.h"
 #include "worker/output.h"
@@ -18,13 +19,11 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define FLUSH_MS             150
-#define OUTPUT_FLOOD         64 // times JOB_OUTPUT_KB: a job that prints more is ended
-#define STATEMENT_TIMEOUT_MS 15000
-#define REUSE_WAIT_MS        2000
-#define AGAIN_FIRST_MS       200
-#define AGAIN_MOST_MS        10000
-#define REFUSALS_MOST        3 // then the result is written without output and detail
+#define OUTPUT_FLOOD   64 // times JOB_OUTPUT_KB: a job that prints more is ended
+#define REUSE_WAIT_MS  2000
+#define AGAIN_FIRST_MS 200
+#define AGAIN_MOST_MS  10000
+#define REFUSALS_MOST  3 // then the result is written without output and detail
 
 enum job_state { JOB_FETCHING, JOB_RUNNING, JOB_FINISHING };
 
@@ -45,10 +44,10 @@ struct job {
 	struct sandbox_limits limits;
 	int64_t timeout_ms;
 	struct output *output;
-	bool flushing, unsure, bare, cancelled_before;
-	unsigned flush_failures, finish_failures, refusals;
-	int64_t flush_mark;
-	struct loop_timer *flush_timer, *deadline, *grace, *again;
+	struct flush_entry flush;
+	bool unsure, bare, cancelled_before;
+	unsigned finish_failures, refusals;
+	struct loop_timer *deadline, *grace, *again;
 	struct outcome outcome;
 	struct retry_decision retry;
 	struct finish_entry finish;
@@ -69,7 +68,7 @@ static void job_free(struct job *job) {
 	worker->slots[job->slot] = NULL;
 	if (job->fetched.tree) fetcher_release(worker->fetcher, job->fetched.tree);
 	fetch_result_clear(&job->fetched);
-	loop_timer_free(job->flush_timer);
+	flush_remove(worker->flusher, &job->flush);
 	loop_timer_free(job->deadline);
 	loop_timer_free(job->grace);
 	loop_timer_free(job->again);
@@ -86,10 +85,6 @@ static void job_free(struct job *job) {
 	free(job);
 	worker_slot_freed(worker);
 }
-
-// ---- output, while the job runs
-
-static void flush(struct job *job);
 
 // An answer may come after the job has ended: the key finds out whether it is still the same one.
 struct query {
@@ -111,41 +106,10 @@ static struct query *query_new(const struct job *job) {
 	return query;
 }
 
-static void flushed(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
-	AUTO_FREE struct query *sent = arg;
-	(void)result;
-	struct job *job = query_job(sent);
-	if (!job) return;
-	job->flushing = false;
-	job->flush_failures = status == DB_OK ? 0 : job->flush_failures + 1;
-	if (status == DB_OK)
-		output_acknowledge(job->output, job->flush_mark);
-	else if (status != DB_UNAVAILABLE && status != DB_RETRY)
-		log_warn(log_m("cannot keep output yet"), log_s("key", job->key), log_e(error));
-	if (job->state == JOB_RUNNING && output_waiting(job->output))
-		loop_timer_set(job->flush_timer, FLUSH_MS + lifecycle_backoff_ms(job->flush_failures, 1, AGAIN_MOST_MS));
-}
-
-static void flush(struct job *job) {
-	if (job->flushing || !output_waiting(job->output) || job->state != JOB_RUNNING) return;
-	struct query *sent = query_new(job);
-	struct db_params *params = db_params_new();
-	db_text(params, job->key);
-	db_int(params, job->attempt);
-	job->flush_mark = output_params(job->output, params);
-	job->flushing = true;
-	db_run(job->worker->chores, &worker_output, params, STATEMENT_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, flushed, sent);
-}
-
-static void flush_due(void *arg) {
-	flush(arg);
-}
-
 static void printed(int stream, const char *data, size_t length, void *arg) {
 	struct job *job = arg;
 	output_add(job->output, stream, data, length, loop_wall_ms());
-	if (!job->flushing && output_waiting(job->output) && !loop_timer_active(job->flush_timer))
-		loop_timer_set(job->flush_timer, FLUSH_MS);
+	flush_soon(job->worker->flusher, &job->flush);
 	if (output_bytes(job->output) > job->worker->config.job_output_kb * 1024 * OUTPUT_FLOOD) job_stop(job, JOB_STOP_OUTPUT);
 }
 
@@ -182,6 +146,7 @@ static void try_again(struct job *job, enum db_status status, const struct error
 }
 
 static void written(struct job *job) {
+	flush_news(job->worker->flusher, job->key);
 	job_count_ended(&job->outcome, &job->detail, loop_now_us() - job->begun_us - job->detail.execution_us);
 	if (!job->retry.again) publish_result(job);
 	log_info(log_m(job->retry.again ? "queued again" : "finished"), log_s("key", job->key), log_i("attempt", job->attempt),
@@ -254,7 +219,8 @@ static void end(struct job *job) {
 	job->state = JOB_FINISHING;
 	loop_timer_stop(job->deadline);
 	loop_timer_stop(job->grace);
-	loop_timer_stop(job->flush_timer);
+	flush_remove(job->worker->flusher, &job->flush);
+	output_end(job->output);
 	job->detail.execution_us = loop_now_us() - job->begun_us;
 	job->detail.output_bytes = output_bytes(job->output);
 	job->detail.output_kept = output_kept(job->output);
@@ -474,7 +440,8 @@ void job_start(struct worker *worker, const struct db_result *claimed, size_t ro
 	read_claimed(job, claimed, row);
 	job->begun_us = loop_now_us();
 	job->output = output_new(worker->config.job_output_kb * 1024);
-	job->flush_timer = loop_timer_new(worker->loop, flush_due, job);
+	job->flush = (struct flush_entry){.key = job->key, .attempt = job->attempt, .output = job->output};
+	flush_add(worker->flusher, &job->flush);
 	job->deadline = loop_timer_new(worker->loop, deadline_passed, job);
 	job->grace = loop_timer_new(worker->loop, grace_passed, job);
 	job->again = loop_timer_new(worker->loop, finish_again, job);

@@ -10,6 +10,7 @@
 #include "worker/claim.h"
 #include "worker/disk.h"
 #include "worker/finish.h"
+#include "worker/flush.h"
 #include "worker/ingest.h"
 #include "worker/job.h"
 #include "worker/job_count.h"
@@ -316,6 +317,7 @@ static void open_connections(struct run *run) {
 	worker->claimer = claimer_new(worker);
 	worker->lease = lease_new(worker);
 	worker->finisher = finisher_new(worker);
+	worker->flusher = flusher_new(worker);
 	db_session_listen(worker->ledger, LEDGER_CHANNEL, notified, worker);
 	db_session_watch(worker->ledger, ledger_changed, run);
 	db_session_watch(worker->pulse, pulse_changed, run);
@@ -378,6 +380,7 @@ static void stop(struct run *run) {
 	close_connections(worker);
 	ledger_tap_close(run->tap);
 	finisher_free(worker->finisher); // its jobs hold trees of the fetcher
+	flusher_free(worker->flusher);
 	fetcher_close(worker->fetcher);
 	claimer_free(worker->claimer);
 	disk_close(worker->disk);

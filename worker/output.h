@@ -17,17 +17,20 @@ int64_t output_bytes(const struct output *output); // all that came
 int64_t output_kept(const struct output *output);
 bool output_truncated(const struct output *output);
 
-// Adds the arrays (seq, stream, at_ms, data) of all chunks that are not acknowledged, and returns the mark up to which they
-// reach: output_acknowledge(mark) when they are in the ledger. A chunk that was handed out grows no more.
-int64_t output_params(struct output *output, struct db_params *params);
-// The same of several attempts, with the number of the attempt beside each chunk. The data stay the outputs'.
+// Chunks of several attempts, with the number of the attempt beside each. The data stay the outputs'.
 struct output_columns {
 	size_t count, room;
+	int64_t bytes;
 	int64_t *numbers, *seqs, *streams, *moments;
 	const void **data;
 	size_t *lengths;
 };
-void output_gather(struct output *output, int64_t number, struct output_columns *columns);
+// Adds the chunks that are not acknowledged, in order, until there are most_bytes in the columns (at least one), and returns the
+// mark up to which they reach: output_acknowledge(mark) when they are in the ledger. A chunk that was handed out grows no more.
+// It ends where a character of UTF-8 does: the beginning of one waits for the rest, or for output_end.
+int64_t output_gather(struct output *output, int64_t number, int64_t most_bytes, struct output_columns *columns);
+void output_end(struct output *output); // nothing comes any more
+// The arrays (number, seq, stream, at_ms, data).
 void output_columns_params(const struct output_columns *columns, struct db_params *params);
 void output_columns_clear(struct output_columns *columns);
 void output_acknowledge(struct output *output, int64_t mark);

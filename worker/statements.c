@@ -52,10 +52,14 @@ const struct db_statement worker_give_back = {"worker_give_back",
 	") SELECT key FROM done"};
 
 const struct db_statement worker_output = {"worker_output",
-	"INSERT INTO logs (key, attempt, seq, stream, at, data)"
-	" SELECT t.key, t.attempt, o.seq, o.stream, to_timestamp(o.at_ms / 1000.0), o.data"
-	" FROM trabajos t, unnest($3::int[], $4::smallint[], $5::bigint[], $6::bytea[]) AS o (seq, stream, at_ms, data)"
-	" WHERE t.key = $1::uuid AND t.attempt = $2::int AND t.status = 'Running'"
+	"WITH mine AS MATERIALIZED ("
+	" SELECT m.n, t.key, t.attempt FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS m (key, attempt, n) CROSS JOIN LATERAL ("
+	" SELECT u.key, u.attempt FROM trabajos u WHERE u.key = m.key AND u.attempt = m.attempt AND u.status = 'Running') t"
+	")"
+	" INSERT INTO logs (key, attempt, seq, stream, at, data)"
+	" SELECT m.key, m.attempt, o.seq, o.stream, to_timestamp(o.at_ms / 1000.0), o.data"
+	" FROM unnest($3::int[], $4::int[], $5::smallint[], $6::bigint[], $7::bytea[]) AS o (n, seq, stream, at_ms, data)"
+	" JOIN mine m ON m.n = o.n"
 	" ON CONFLICT DO NOTHING"};
 
 const struct db_statement worker_reuse = {"worker_reuse", "SELECT reuse_find($1::uuid, $2, $3)"};

@@ -19,7 +19,7 @@ extern const struct db_statement worker_finish;
 // $1 worker, $2 keys that it still knows. Everything else that runs under its name goes back to the queue at no cost. (key)
 extern const struct db_statement worker_give_back;
 
-// $1 key, $2 attempt, $3 … $6 output (seq, stream, at_ms, data).
+// $1 keys, $2 attempts, $3 … $7 their output: see worker/flush.c.
 extern const struct db_statement worker_output;
 
 // $1 key, $2 owner, $3 print of a job that may have an earlier result: (its key), NULL where there is none.

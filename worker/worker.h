@@ -48,6 +48,7 @@ struct worker {
 	struct claimer *claimer;
 	struct lease *lease;
 	struct finisher *finisher;
+	struct flusher *flusher;
 	struct disk *disk;
 	struct job **slots;     // config.slots places; NULL is a free one
 	unsigned broken;        // attempts in a row that this worker itself could not start
