@@ -9,6 +9,8 @@
 #include "lib/http.h"
 #include "lib/prepare.h"
 
+struct follow;
+
 struct frontend {
 	struct loop *loop;
 	struct auth *auth;
@@ -16,6 +18,7 @@ struct frontend {
 	struct rate *rate;
 	struct giturl_rules *git_allow;
 	struct db_session *reads, *writes; // NULL: no ledger yet; apart, so that no read waits for a row's lock
+	struct follow *follow;             // NULL: no ledger yet
 	struct prepare *prepare;
 	struct told *told;
 };
@@ -36,6 +39,7 @@ void docs_viewer_handle(struct http_request *request, void *arg);
 void api_add_handle(struct http_request *request, void *arg);
 void api_list_handle(struct http_request *request, void *arg);
 void api_get_handle(struct http_request *request, void *arg);
+void api_log_handle(struct http_request *request, void *arg);
 void api_cancel_handle(struct http_request *request, void *arg);
 void api_replay_handle(struct http_request *request, void *arg);
 void api_dead_handle(struct http_request *request, void *arg);

@@ -16,6 +16,7 @@ void index_handle(struct http_request *request, void *arg) {
 		"GET or POST /add?url=URL   add a job; also ref, priority, timeout, retries, run_after, reuse, and the header Idempotency-Key\n"
 		"GET /all                   your jobs, oldest first; also limit, after\n"
 		"GET /status?key=KEY        one of them\n"
+		"/api/v1/trabajos/KEY/log   what it prints; with follow=1 until it has ended\n"
 		"/api/v1/trabajos           the same with all options, cancel and replay; /api/v1/dead, /api/v1/schedules, /api/v1/workers\n"
 		"/api/v1/docs               all calls, to be read and tried; /api/v1/openapi.json; without a token\n"
 		"GET /healthcheck           whether jobs are accepted now; without a token\n"

@@ -1,4 +1,5 @@
 #include "frontend/auth_try.h"
+#include "frontend/follow.h"
 #include "frontend/frontend.h"
 #include "frontend/meters.h"
 #include "frontend/options.h"
@@ -56,6 +57,10 @@ static void schema_done(void *arg) {
 	steady.steady_plans = true;
 	frontend->writes = db_session_open(frontend->loop, &steady);
 	db_session_watch(frontend->reads, ledger_changed, NULL);
+	const struct follow_config follow = {.db = &frontend_options.db,
+		.most = frontend_options.followers,
+		.most_per_user = frontend_options.followers_per_user};
+	frontend->follow = follow_open(frontend->loop, &follow);
 	intake_ledger(frontend->intake, &steady);
 	told_ledger(frontend->told, frontend->writes);
 }
@@ -81,7 +86,8 @@ static void start_preparing(struct run *run) {
 
 static void request_finished(const struct http_request *request, int status, int64_t took_us, void *arg) {
 	(void)arg;
-	meters_request(status, took_us);
+	// How long somebody follows a log says nothing about us.
+	meters_request(status, http_streams(request) ? -1 : took_us);
 	// An outage is told once, where it begins, not for each request that it fails.
 	if (status == 500)
 		log_error(log_m("request failed"), log_s("path", http_path(request)), log_s("request_id", http_id(request)));
@@ -125,6 +131,7 @@ static void stop(int signal, void *arg) {
 	}
 	log_info(log_m("stopping"), log_s("signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"));
 	http_server_quiesce(run->server);
+	follow_quiesce(run->frontend.follow);
 	run->drain_until_ms = loop_now_ms() + DRAIN_MS;
 	drain(run);
 }
@@ -200,6 +207,7 @@ static void close_all(struct run *run) {
 	http_server_close(run->metrics);
 	int threads = prepare_close(frontend->prepare, PREPARE_WAIT_MS);
 	intake_close(frontend->intake, FLUSH_MS);
+	follow_close(frontend->follow);
 	db_session_close(frontend->reads);
 	db_session_close(frontend->writes);
 	told_close(frontend->told);

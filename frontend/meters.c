@@ -30,6 +30,12 @@ COUNTER(meter_ledger_differing, "trabajos_ledger_differing_total", NULL,
 	"Records whose key was known to the ledger with another body; the first one counts");
 COUNTER(meter_ledger_bad, "trabajos_ledger_bad_total", NULL, "Rows that the ledger refused");
 GAUGE(meter_ledger_waiting, "trabajos_ledger_waiting", "Acknowledged jobs on their way into the ledger");
+GAUGE(meter_followers, "trabajos_followers", "Clients that follow the log of a job");
+GAUGE(meter_followed, "trabajos_followed_jobs", "Jobs whose log is followed");
+#define FOLLOW_READS                                                                                                           \
+	"Reads of followed logs: live ones, each for all followed jobs; and pages for who came later or was too slow"
+COUNTER(meter_follow_live, "trabajos_follow_reads_total", "kind=\"live\"", FOLLOW_READS);
+COUNTER(meter_follow_behind, "trabajos_follow_reads_total", "kind=\"page\"", FOLLOW_READS);
 GAUGE(meter_connections, "trabajos_http_connections", "Open connections of clients");
 
 #define RANGES "Ranges told to clients for when a job will start, and kept to be scored; lost: the ledger took them too slowly"
@@ -51,8 +57,8 @@ static struct metric duration = {.name = "trabajos_http_request_duration_seconds
 static struct {
 	int status;
 	struct metric metric;
-} codes[] = {CODE(0), CODE(200), CODE(400), CODE(401), CODE(403), CODE(404), CODE(405), CODE(413), CODE(414), CODE(422),
-	CODE(429), CODE(431), CODE(500), CODE(503)};
+} codes[] = {CODE(0), CODE(200), CODE(206), CODE(304), CODE(400), CODE(401), CODE(403), CODE(404), CODE(405), CODE(413),
+	CODE(414), CODE(416), CODE(422), CODE(429), CODE(431), CODE(500), CODE(503)};
 static struct metric code_other = {
 	.name = "trabajos_http_requests_total", .labels = "code=\"other\"", .help = "", .type = METRIC_COUNTER};
 
@@ -61,7 +67,8 @@ void meters_register(void) {
 		&meter_jwks_failed, &meter_submit_accepted, &meter_submit_pending, &meter_submit_repeated,
 		&meter_submit_differs, &meter_submit_refused, &meter_submit_uncertain, &meter_submit_limited,
 		&meter_submit_under_way, &meter_ledger_batch, &meter_ledger_differing, &meter_ledger_bad, &meter_ledger_waiting,
-		&meter_connections, &meter_told_kept, &meter_told_lost, &duration};
+		&meter_connections, &meter_told_kept, &meter_told_lost, &meter_followers, &meter_followed, &meter_follow_live,
+		&meter_follow_behind, &duration};
 	for (size_t i = 0; i < COUNT_OF(all); i++) metrics_register(all[i]);
 	for (size_t i = 0; i < COUNT_OF(codes); i++) metrics_register(&codes[i].metric);
 	metrics_register(&code_other);
@@ -72,5 +79,5 @@ void meters_request(int status, int64_t took_us) {
 	for (size_t i = 0; i < COUNT_OF(codes); i++)
 		if (codes[i].status == status) metric = &codes[i].metric;
 	metric_add(metric, 1);
-	metric_observe_ms(&duration, took_us / 1000);
+	if (took_us >= 0) metric_observe_ms(&duration, took_us / 1000);
 }

@@ -10,6 +10,7 @@ struct frontend_options {
 	struct db_config db;
 	char *listen, *trusted_proxies, *public_url, *metrics_listen;
 	int64_t connections, connections_per_address;
+	int64_t followers, followers_per_user;
 	int64_t rate_per_s, rate_burst;
 	int64_t user_running;
 	char *issuer, *jwks_url, *audience;

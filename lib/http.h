@@ -98,6 +98,7 @@ int http_status_of(enum error_kind kind);
 // error that the client must notice). `gone` is called exactly once when the stream is over, however it ends.
 void http_stream(struct http_request *request, int status, const char *type,
 	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg);
+bool http_streams(const struct http_request *request); // whether its answer is one of unknown length
 // The same of exactly that many bytes, with Content-Length; whoever ends it before cuts the connection.
 void http_stream_sized(struct http_request *request, int status, const char *type, uint64_t length,
 	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg);

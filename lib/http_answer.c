@@ -175,6 +175,7 @@ void http_stream_sized(struct http_request *request, int status, const char *typ
 	request->stream_more = more;
 	request->stream_gone = gone;
 	request->stream_arg = arg;
+	request->streams = length == MHD_SIZE_UNKNOWN;
 	answer(request, status, type,
 		MHD_create_response_from_callback(length, STREAM_BLOCK_BYTES, read_stream, request, NULL));
 }
@@ -182,6 +183,10 @@ void http_stream_sized(struct http_request *request, int status, const char *typ
 void http_stream(struct http_request *request, int status, const char *type,
 	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg) {
 	http_stream_sized(request, status, type, MHD_SIZE_UNKNOWN, more, gone, arg);
+}
+
+bool http_streams(const struct http_request *request) {
+	return request->streams;
 }
 
 void http_stream_wake(struct http_request *request) {

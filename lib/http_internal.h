@@ -100,7 +100,7 @@ struct http_request {
 	ssize_t (*stream_more)(char *buffer, size_t size, void *arg);
 	void (*stream_gone)(void *arg);
 	void *stream_arg;
-	bool stream_woken;
+	bool stream_woken, streams;
 };
 
 // ---- http.c
