@@ -1,6 +1,7 @@
 #include "lib/housekeeping.h"
 
 #include "lib/failpoint.h"
+#include "lib/housekeeping_artifacts.h"
 #include "lib/housekeeping_schedule.h"
 #include "lib/lifecycle.h"
 #include "lib/log.h"
@@ -39,6 +40,7 @@ struct housekeeping {
 	struct publisher *publisher;
 	struct chore reap, sweep, retain, promote, replace, lanes;
 	struct housekeeping_schedule *schedule;
+	struct housekeeping_artifacts *artifacts;
 	int64_t reap_looked_ms, awake_since_ms;
 	char reap_answered[32]; // the server's moment, in seconds since the epoch
 	bool stopped;
@@ -304,6 +306,7 @@ void housekeeping_stop(struct housekeeping *house) {
 	loop_timer_free(house->replace.timer);
 	loop_timer_free(house->lanes.timer);
 	housekeeping_schedule_stop(house->schedule);
+	housekeeping_artifacts_stop(house->artifacts);
 	if (house->under_way == 0) house_free(house);
 }
 
@@ -330,5 +333,6 @@ struct housekeeping *housekeeping_start(
 	chore_init(loop, house, &house->replace, REPLACE_EVERY_MS, replace);
 	chore_init(loop, house, &house->lanes, LANES_EVERY_MS, refresh_lanes);
 	house->schedule = housekeeping_schedule_start(loop, session);
+	house->artifacts = housekeeping_artifacts_start(loop, session, config->store);
 	return house;
 }

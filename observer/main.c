@@ -38,7 +38,8 @@ static struct kafka_config kafka;
 static char *listen_address, *metrics_address, *actuator_choice;
 static struct rule_options scale;
 static struct fleet_options fleet;
-static struct housekeeping_config house;
+static struct blobs_config store;
+static struct housekeeping_config house = {.store = &store};
 static int64_t user_running;
 static char *user_weights, *weights_json;
 
@@ -70,6 +71,7 @@ static const struct option options[] = {
 		.fallback = "",
 		.help = "shares of users, as the workers have them: for the places in line"},
 	OPTIONS_HOUSEKEEPING(house),
+	OPTIONS_BLOBS(store),
 	OPTIONS_LOG,
 };
 
@@ -240,6 +242,7 @@ static const char *actuator_named(const struct observer *observer) {
 
 static int check_options(struct observer *observer, struct error *error) {
 	if (housekeeping_retention_check(house.retention_days, &kafka, error) != 0) return -1;
+	if (blobs_check(&store, error) != 0) return -1;
 	if (rule_limits_of(&scale, &observer->limits, error) != 0) return -1;
 	if (weights_read(user_weights, &weights_json, error) != 0) return -1;
 	return actuator_check(actuator_choice, error);

@@ -23,6 +23,11 @@ BEGIN
         ('workers', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE'),
         -- earlier results to take; removed with their jobs
         ('reusable', NULL, 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, DELETE'),
+        -- what jobs leave: a replay, through the frontend, takes it back; housekeeping removes it
+        ('artifacts', 'SELECT, DELETE', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE'),
+        ('blobs', 'SELECT, UPDATE', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE'),
+        ('blob_chunks', 'SELECT', 'SELECT, INSERT, DELETE', 'SELECT, DELETE'),
+        ('blobs_doomed', NULL, 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE'),
         -- what the observer decided, did and foretold; shown by the frontend
         ('scale_decisions', 'SELECT', NULL, 'SELECT, INSERT, UPDATE, DELETE'),
         ('scale_actions', 'SELECT', NULL, 'SELECT, INSERT, DELETE'),
