@@ -43,3 +43,8 @@ const struct db_statement api_statement_scale = {.name = "api_scale",
 	       "'key', p.key, 'at', api_moment(p.made_at), 'position', p.position, 'low_ms', p.low_ms, 'high_ms', p.high_ms,"
 	       " 'started_ms', p.started_ms) ORDER BY p.made_at), '[]') FROM (SELECT * FROM predictions q"
 	       " WHERE q.made_at > now() - interval '1 day' AND q.started_ms IS NOT NULL ORDER BY q.made_at DESC LIMIT 100) p)))::text"};
+
+const struct db_statement api_statement_artifacts = {"api_artifacts", "SELECT api_artifacts($1::uuid, $2)"};
+
+const struct db_statement api_statement_artifact = {
+	"api_artifact", "SELECT known::int, blob, size, type, sha256, place FROM api_artifact($1::uuid, $2, $3)"};

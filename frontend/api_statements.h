@@ -18,6 +18,10 @@ extern const struct db_statement api_statement_replay;
 // $1 owner, NULL: anybody's, $2 usuario, $3 keys as an array's text, $4 outcome's code, $5 blame, $6 and $7 ms between which they
 // died, each NULL: all; $8 most → (replayed, whether there are more)
 extern const struct db_statement api_statement_dead_replay;
+// $1 key, $2 owner, NULL: anybody's → (the artifacts as a JSON array, NULL: there is no such job)
+extern const struct db_statement api_statement_artifacts;
+// As before, and $3 path → (whether there is such a job, blob or NULL, size, type, SHA-256, place)
+extern const struct db_statement api_statement_artifact;
 // → (the workers as a JSON array)
 extern const struct db_statement api_statement_workers;
 // $1 most decisions and actions → (both, the forecast and its score, as JSON)

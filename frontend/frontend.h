@@ -5,6 +5,7 @@
 #include "frontend/intake.h"
 #include "frontend/rate.h"
 #include "frontend/told.h"
+#include "lib/blobs.h"
 #include "lib/giturl.h"
 #include "lib/http.h"
 #include "lib/prepare.h"
@@ -21,6 +22,7 @@ struct frontend {
 	struct follow *follow;             // NULL: no ledger yet
 	struct prepare *prepare;
 	struct told *told;
+	const struct blobs_config *store; // where artifacts are
 };
 
 #define FRONTEND_READ_WAIT_MS    500  // for a connection to the ledger
@@ -46,6 +48,8 @@ void api_dead_handle(struct http_request *request, void *arg);
 void api_dead_replay_handle(struct http_request *request, void *arg);
 void api_scale_handle(struct http_request *request, void *arg);
 void api_workers_handle(struct http_request *request, void *arg);
+void artifacts_list_handle(struct http_request *request, void *arg);
+void artifacts_get_handle(struct http_request *request, void *arg);
 void schedules_handle(struct http_request *request, void *arg);
 void schedule_handle(struct http_request *request, void *arg);
 void schedule_pause_handle(struct http_request *request, void *arg);

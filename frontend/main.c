@@ -192,6 +192,7 @@ static int open_all(struct run *run, struct error *error) {
 	const struct auth_config auth = auth_config();
 	frontend->auth = auth_open(frontend->loop, run->client, &auth);
 	frontend->told = told_open(frontend->loop);
+	frontend->store = &options->store;
 	frontend->rate = rate_new(options->rate_burst ? options->rate_per_s : 0, options->rate_burst);
 	if (intake_open(frontend->loop, &options->kafka, &frontend->intake, error)) return -1;
 	if (open_server(run, error)) return -1;

@@ -95,6 +95,7 @@ const struct option frontend_option_table[] = {
 		.value = &frontend_options.git_allow,
 		.fallback = "",
 		.help = "URLs, comma-separated, below which repositories may be anything else than public https"},
+	OPTIONS_BLOBS(frontend_options.store),
 	OPTIONS_LOG,
 };
 const size_t frontend_option_count = COUNT_OF(frontend_option_table);
@@ -120,5 +121,5 @@ int frontend_options_check(struct error *error) {
 	if (url_check("KEYCLOAK_ISSUER", options->issuer, error)) return -1;
 	if (*options->public_url && public_url_check(options->public_url, error)) return -1;
 	if (*options->jwks_url && url_check("KEYCLOAK_JWKS_URL", options->jwks_url, error)) return -1;
-	return 0;
+	return blobs_check(&options->store, error);
 }

@@ -1,6 +1,7 @@
 // The frontend's options.
 #pragma once
 
+#include "lib/blobs.h"
 #include "lib/db.h"
 #include "lib/kafka.h"
 #include "lib/option.h"
@@ -15,6 +16,7 @@ struct frontend_options {
 	int64_t user_running;
 	char *issuer, *jwks_url, *audience;
 	char *git_allow;
+	struct blobs_config store;
 };
 
 extern struct frontend_options frontend_options;

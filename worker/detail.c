@@ -45,8 +45,15 @@ void detail_network(struct detail *detail, bool egress) {
 		json_object_set_new(isolation, "network", json_string(egress ? "egress" : "none"));
 }
 
-void detail_reused(struct detail *detail, const char *earlier) {
+void detail_artifacts(struct detail *detail, json_t *artifacts) {
+	json_object_set_new(detail->json, "artifacts", artifacts);
+}
+
+void detail_reused(struct detail *detail, const char *earlier, int64_t files, int64_t bytes) {
 	json_object_set_new(detail->json, "reused_from", json_string(earlier));
+	if (files > 0)
+		detail_artifacts(detail,
+			json_pack("{s:I, s:I, s:i}", "files", (json_int_t)files, "bytes", (json_int_t)bytes, "left_out", 0));
 }
 
 void detail_report(struct detail *detail, const struct sandbox_report *report) {

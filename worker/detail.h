@@ -18,6 +18,8 @@ void detail_clear(struct detail *detail);
 void detail_fetched(struct detail *detail, const struct fetch_result *fetched, int64_t fetch_us);
 void detail_limits(struct detail *detail, const struct sandbox_limits *limits, int64_t timeout_ms);
 void detail_network(struct detail *detail, bool egress);
-void detail_reused(struct detail *detail, const char *earlier); // whose result it is
+// Whose result it is, and what it has left.
+void detail_reused(struct detail *detail, const char *earlier, int64_t files, int64_t bytes);
+void detail_artifacts(struct detail *detail, json_t *artifacts); // takes it over; links them (sql/0013-artifacts.sql)
 void detail_report(struct detail *detail, const struct sandbox_report *report);
 char *detail_write(const struct detail *detail) MUST_USE; // JSON text, owned by the caller

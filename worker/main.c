@@ -7,6 +7,7 @@
 #include "lib/metrics.h"
 #include "lib/uuid.h"
 #include "lib/working_set.h"
+#include "worker/artifacts.h"
 #include "worker/claim.h"
 #include "worker/disk.h"
 #include "worker/finish.h"
@@ -186,6 +187,7 @@ static void prepared(void *arg) {
 	struct housekeeping_config chores = {.lease_s = worker->config.lease_s,
 		.max_attempts = worker->config.max_attempts,
 		.retention_days = worker->config.retention_days,
+		.store = &worker->config.store,
 		.requeued = requeued,
 		.arg = run};
 	if (worker->phase != WORKER_STARTING) return;
@@ -342,6 +344,7 @@ static void start(struct run *run) {
 	metrics_register(&slots_total);
 	metrics_register(&slots_busy);
 	job_count_register();
+	artifacts_register();
 	metric_set(&slots_total, worker->config.slots);
 	uuid_v7(worker->id);
 	worker->slots = mem_zalloc_array((size_t)worker->config.slots, sizeof(struct job *));
@@ -375,6 +378,10 @@ static void stop(struct run *run) {
 	worker->phase = WORKER_LEAVING;
 	ingest_ask_stop(worker->ingest);
 	sandbox_close(worker->sandbox);
+	if (artifacts_stop(worker) < 0) {
+		log_warn(log_m("stopped, without waiting longer for artifacts"));
+		_exit(EXIT_FINE);
+	}
 	http_server_close(run->metrics);
 	housekeeping_stop(worker->housekeeping);
 	close_connections(worker);

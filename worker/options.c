@@ -66,6 +66,11 @@ static const struct option table[] = {
 		"who has egress: users, owners, label:NAME=VALUE, * for all; commas between, + where several must hold"),
 	STRING("JOB_EGRESS_DENY", egress_deny, "",
 		"IPv4 addresses and prefixes that egress does not reach beside those that are not public"),
+	INTEGER("ARTIFACTS_MB", artifacts_mb, "64", 0, 1 << 20, "MiB of artifacts of a job, at most; 0: none are taken"),
+	INTEGER("ARTIFACTS_FILES", artifacts_files, "1000", 1, 10000, "files among them, at most"),
+	INTEGER("ARTIFACTS_USER_MB", artifacts_user_mb, "2048", 0, 1 << 30,
+		"MiB of artifacts of all jobs of a user, at most; 0: no limit"),
+	OPTIONS_BLOBS(values.store),
 	STRING("GIT_ALLOW", git_allow, "", "comma-separated URLs that may be fetched beside public https ones"),
 	STRING("GIT_CREDENTIALS_FILE", git_credentials_file, "",
 		"JSON file with what is shown to private git servers, and for whom"),
@@ -120,6 +125,7 @@ int options_read(struct worker_config *config, int argc, char **argv) {
 	if (housekeeping_retention_check(values.retention_days, &values.kafka, &error) != 0) exit(lifecycle_bad_start(&error));
 	if (weights_read(values.user_weights, &values.weights_json, &error) != 0) exit(lifecycle_bad_start(&error));
 	if (check_files(&error) != 0) exit(lifecycle_bad_start(&error));
+	if (blobs_check(&values.store, &error) != 0) exit(lifecycle_bad_start(&error));
 	if (check_egress(&error) != 0) exit(lifecycle_bad_start(&error));
 	*config = values;
 	return check;

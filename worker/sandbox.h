@@ -57,6 +57,12 @@ struct sandbox_job {
 	char *const *env;  // NULL-terminated; the whole environment but HOME and PATH, which the box sets where absent
 	struct sandbox_limits limits;
 	bool egress; // network policy; false: none
+	// What is read from its tree when it has ended by itself, by its own uid and inside of its box.
+	struct {
+		char *const *globs; // NULL-terminated; NULL: nothing
+		int64_t bytes, files;
+		int pipe; // the frames of init/spec.h go there; the caller's, to be closed once the box has it (sandbox_start)
+	} artifacts;
 };
 
 struct sandbox_report {
@@ -69,6 +75,7 @@ struct sandbox_report {
 	bool memory_hit, processes_hit, disk_hit, cpu_hit; // the limit was touched
 	bool files_hit;                                    // a process was seen with as many open files as it may have
 	bool shared;                                       // nothing was copied: overlayfs showed the tree
+	bool collected;                                    // artifacts, if there were any: all was read
 	int64_t peak_memory_bytes; // -1: unknown; the largest of 50 ms samples and of any single process
 	int64_t cpu_us;            // -1: unknown
 	int64_t workspace_us;      // from sandbox_start until the tree stood in its place; -1: it never did
@@ -79,6 +86,8 @@ void sandbox_report_clear(struct sandbox_report *report);
 
 struct sandbox_run;
 struct sandbox_handlers {
+	// The command has ended, and its artifacts are being read, for a bounded time; may be NULL.
+	void (*collecting)(void *arg);
 	// Output as it comes (stream 1 or 2). Never blocks the job: the run reads always, what is too much is the callee's to drop.
 	void (*output)(int stream, const char *data, size_t length, void *arg);
 	// Once, at the end: everything the job started is dead, all output was given. What is left of the box itself (its pid 1,

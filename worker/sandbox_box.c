@@ -219,19 +219,22 @@ static int make_spec(const struct box_maker *maker, const struct sandbox_job *jo
 		.files_most = files_most(limits->disk_bytes),
 		.network = job->egress,
 		.cpu_s = limits->cpu_s,
+		.artifacts_bytes = job->artifacts.bytes,
+		.artifacts_files = job->artifacts.files,
 		.disk_bytes = maker->level == SANDBOX_NONE ? limits->disk_bytes : 0,
 	};
 	// Where a group bounds them, it shall be the group that refuses: it counts the refusals. The second wall stands behind.
 	if (!maker->uid_counts && limits->processes > 0)
 		spec.processes = limits->processes + 1 + (limits_processes(maker->limits) ? 64 : 0);
 	(void)snprintf(spec.tree, sizeof(spec.tree), "%s", shared_tree(maker, job->tree));
-	size_t bytes = count_texts(job->argv, &spec.argc) + count_texts(job->env, &spec.envc);
+	char *const none[] = {NULL}, *const *globs = job->artifacts.globs ? job->artifacts.globs : none;
+	size_t bytes = count_texts(job->argv, &spec.argc) + count_texts(job->env, &spec.envc) + count_texts(globs, &spec.globc);
 	if (spec.argc == 0 || bytes + sizeof(spec) > SPEC_BYTES_MAX)
 		return error_set(error, ERROR_INPUT, "sandbox: a command of %zu bytes", bytes);
 	spec.text_bytes = (uint32_t)bytes;
 	AUTO_FREE char *data = mem_zalloc(sizeof(spec) + bytes);
 	memcpy(data, &spec, sizeof(spec));
-	(void)append_texts(append_texts(data + sizeof(spec), job->argv), job->env);
+	(void)append_texts(append_texts(append_texts(data + sizeof(spec), job->argv), job->env), globs);
 	AUTO_CLOSE int file = memfd_create("trabajos-job", MFD_CLOEXEC);
 	if (file < 0 || write(file, data, sizeof(spec) + bytes) != (ssize_t)(sizeof(spec) + bytes))
 		return error_set_errno(error, ERROR_UNAVAILABLE, errno, "sandbox: the job's specification");
@@ -239,19 +242,21 @@ static int make_spec(const struct box_maker *maker, const struct sandbox_job *jo
 	return 0;
 }
 
-static int hand_over(int socket, int spec, int tree) {
+// artifacts -1: none are wanted.
+static int hand_over(int socket, int spec, int tree, int artifacts) {
 	char letter = 'J';
-	const int descriptors[2] = {spec, tree};
+	const int descriptors[] = {spec, tree, artifacts};
+	size_t bytes = (artifacts < 0 ? 2 : 3) * sizeof(int);
 	union {
 		char room[CMSG_SPACE(sizeof(descriptors))];
 		struct cmsghdr align;
 	} control = {0};
 	struct iovec data = {.iov_base = &letter, .iov_len = 1};
-	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(bytes)};
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	*header =
-		(struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(descriptors))};
-	memcpy(CMSG_DATA(header), descriptors, sizeof(descriptors));
+	*header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(bytes)};
+	memcpy(CMSG_DATA(header), descriptors, bytes);
 	return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -1;
 }
 
@@ -274,7 +279,8 @@ int box_send(const struct box_maker *maker, struct box *box, const struct sandbo
 	AUTO_CLOSE int spec = -1;
 	if (make_spec(maker, job, &spec, error) != 0) return -1;
 	// A box that has ended already has said why, which is read like all else it says.
-	if (hand_over(box->socket, spec, tree) != 0 && errno != EPIPE && errno != ECONNRESET)
+	if (hand_over(box->socket, spec, tree, job->artifacts.globs ? job->artifacts.pipe : -1) != 0 && errno != EPIPE &&
+		errno != ECONNRESET)
 		return error_set_errno(error, ERROR_UNAVAILABLE, errno, "sandbox: hand the job over");
 	return 0;
 }
@@ -314,6 +320,7 @@ static void read_numbers(const json_t *json, struct box_event *event) {
 		event->cpu_us = user_us + kernel_us;
 	if (json_int(json, "maxrss_kb", 0, most, 0, &maxrss, NULL) == 0) event->maxrss_bytes = maxrss * 1024;
 	event->disk_full = json_is_true(json_object_get(json, "disk_full"));
+	event->collecting = json_is_true(json_object_get(json, "collecting"));
 	event->tree = json_is_true(json_object_get(json, "tree"));
 	const char *what = json_text(json, "what");
 	(void)snprintf(event->what, sizeof(event->what), "%s", what ? what : "");
@@ -327,7 +334,8 @@ static bool read_event(const char *line, size_t length, struct box_event *event)
 		[BOX_STARTED] = "started",
 		[BOX_REFUSED] = "refused",
 		[BOX_FAILED] = "failed",
-		[BOX_ENDED] = "ended"};
+		[BOX_ENDED] = "ended",
+		[BOX_COLLECTED] = "collected"};
 	AUTO_JSON json_t *json = NULL;
 	if (json_read(line, length, SPEC_LINE_MAX, &json, NULL) != 0) return false;
 	const char *name = json_text(json, "event");

@@ -49,7 +49,17 @@ struct box {
 	struct rusage usage; // of all its processes, once reaped
 };
 
-enum box_event_kind { BOX_READY, BOX_COPIED, BOX_SHARED, BOX_UNSHARED, BOX_STARTED, BOX_REFUSED, BOX_FAILED, BOX_ENDED };
+enum box_event_kind {
+	BOX_READY,
+	BOX_COPIED,
+	BOX_SHARED,
+	BOX_UNSHARED,
+	BOX_STARTED,
+	BOX_REFUSED,
+	BOX_FAILED,
+	BOX_ENDED,
+	BOX_COLLECTED
+};
 struct box_event {
 	enum box_event_kind kind;
 	int64_t at_us;                // COPIED, SHARED, STARTED, ENDED: CLOCK_MONOTONIC
@@ -59,7 +69,7 @@ struct box_event {
 	char what[1024];              // REFUSED, FAILED, UNSHARED
 	int status;                   // ENDED: wait status of the command
 	int64_t cpu_us, maxrss_bytes; // ENDED
-	bool disk_full;               // ENDED
+	bool disk_full, collecting;   // ENDED; collecting: COLLECTED follows
 };
 
 int box_spawn(const struct box_maker *maker, int place, int64_t disk_bytes, struct box *box, struct error *error) MUST_USE;

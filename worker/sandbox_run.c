@@ -18,6 +18,7 @@
 #define FILES_EVERY      2  // samples
 #define CPU_EVERY        10 // samples: it is dear, and a second more or less of no matter
 #define PREPARE_AHEAD_MS 30 // a job that is over sooner shall not have to share the processor with its successor
+#define COLLECT_MS       60000
 #define CHUNK_BYTES      65536
 #define CHUNKS_PER_ROUND 8 // of one stream, before others have their turn
 
@@ -40,7 +41,8 @@ struct sandbox_run {
 	int64_t begun_us, started_us;
 	unsigned samples;
 	int64_t sampled_cpu_us;
-	bool final; // its last event has come
+	bool final;               // its last event has come
+	int64_t collect_until_ms; // 0: the command has not ended, or nothing is collected
 	bool killed;
 };
 
@@ -145,6 +147,12 @@ static void sample_files(struct sandbox_run *run) {
 
 static void take_sample(void *arg) {
 	struct sandbox_run *run = arg;
+	if (run->collect_until_ms) {
+		// Nothing of the job is alive; only the time of its artifacts is bounded.
+		if (loop_now_ms() >= run->collect_until_ms) sandbox_kill(run);
+		loop_timer_set(run->sample, SAMPLE_MS);
+		return;
+	}
 	struct sandbox_report *report = &run->report;
 	struct limits_usage usage;
 	limits_group_read(run->cell->box.group, run->cell->box.init_pid, &usage);
@@ -221,6 +229,12 @@ void run_event(struct sandbox_run *run, const struct box_event *event) {
 		break;
 	case BOX_ENDED:
 		ended(run, event);
+		if (!event->collecting) break;
+		run->collect_until_ms = loop_now_ms() + COLLECT_MS;
+		if (run->handlers.collecting) run->handlers.collecting(run->handlers.arg);
+		return;
+	case BOX_COLLECTED:
+		run->report.collected = true;
 		break;
 	}
 	run->final = true;
@@ -231,6 +245,7 @@ void run_event(struct sandbox_run *run, const struct box_event *event) {
 static void lost(struct sandbox_run *run) {
 	struct sandbox_report *report = &run->report;
 	const struct box *box = &run->cell->box;
+	if (run->collect_until_ms) return; // what is known of the command stands
 	if (!report->ran) {
 		const char *complaint = box->complaint ? box->complaint
 					: run->killed  ? "killed before the command was started"

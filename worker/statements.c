@@ -62,7 +62,8 @@ const struct db_statement worker_output = {"worker_output",
 	" JOIN mine m ON m.n = o.n"
 	" ON CONFLICT DO NOTHING"};
 
-const struct db_statement worker_reuse = {"worker_reuse", "SELECT reuse_find($1::uuid, $2, $3)"};
+const struct db_statement worker_reuse = {
+	"worker_reuse", "SELECT earlier, files, bytes FROM reuse_take($1::uuid, $2::int, $3, $4)"};
 
 const struct db_statement worker_register = {"worker_register",
 	"INSERT INTO workers (worker, host, pid, version, slots, isolation) VALUES ($1, $2, $3::int, $4, $5::int, $6)"

@@ -22,7 +22,8 @@ extern const struct db_statement worker_give_back;
 // $1 keys, $2 attempts, $3 … $7 their output: see worker/flush.c.
 extern const struct db_statement worker_output;
 
-// $1 key, $2 owner, $3 print of a job that may have an earlier result: (its key), NULL where there is none.
+// $1 key, $2 attempt, $3 owner, $4 print of a job that may have an earlier result: (its key, how many artifacts are now this one's
+// too, their bytes); key NULL where there is none.
 extern const struct db_statement worker_reuse;
 
 // $1 worker, $2 host, $3 pid, $4 version, $5 slots, $6 isolation.

@@ -2,6 +2,7 @@
 // but for the ingest, which has a thread and a database connection of its own.
 #pragma once
 
+#include "lib/blobs.h"
 #include "lib/db.h"
 #include "lib/giturl.h"
 #include "lib/housekeeping.h"
@@ -21,6 +22,8 @@ struct worker_config {
 	int64_t slots, isolation, uid_base, network, workspace;
 	char *egress_for, *egress_deny;
 	int64_t job_timeout_s, job_cpu_s, job_memory_mb, job_processes, job_files, job_disk_mb, job_output_kb, job_grace_s;
+	struct blobs_config store;
+	int64_t artifacts_mb, artifacts_files, artifacts_user_mb;
 	int64_t fetch_timeout_s, fetch_mb, free_mb, cache_mb;
 	int64_t lease_s, drain_s, max_attempts, retention_days, user_running;
 	char *user_weights, *weights_json; // as given; for the claim, NULL: all 1
@@ -50,10 +53,11 @@ struct worker {
 	struct finisher *finisher;
 	struct flusher *flusher;
 	struct disk *disk;
-	struct job **slots;     // config.slots places; NULL is a free one
-	unsigned broken;        // attempts in a row that this worker itself could not start
-	int64_t rest_until_ms;  // a worker that starts nothing leaves the queue to others
-	bool drained_by_ledger; // workers.draining is set: no more claims, but the process stays
+	struct artifacts *artifacts; // under way
+	struct job **slots;          // config.slots places; NULL is a free one
+	unsigned broken;             // attempts in a row that this worker itself could not start
+	int64_t rest_until_ms;       // a worker that starts nothing leaves the queue to others
+	bool drained_by_ledger;      // workers.draining is set: no more claims, but the process stays
 };
 
 int64_t worker_free_slots(const struct worker *worker);

@@ -23,7 +23,7 @@ def routes():
         path = "".join(re.findall(r'"([^"]*)"', place))
         if not path.startswith(NO_CALLS):
             for method in methods.split():
-                yield method.lower(), re.sub(r"\{\w+\}|\*$", "{}", path)
+                yield method.lower(), re.sub(r"\{\w+\*?\}|\*$", "{}", path)
 
 
 def calls():

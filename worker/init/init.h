@@ -63,8 +63,21 @@ struct command {
 	bool bare;          // no pid namespace: the job's processes are looked for
 	int root_fd;        // of the writable layer
 	int64_t files_most; // inodes
+	bool collecting;    // artifacts are wanted afterwards
 };
-int supervise(const struct command *command);
+// *whole: it ended by itself, and "ended" was said; else there is nothing to collect.
+int supervise(const struct command *command, bool *whole);
+
+// ---- glob.c
+bool glob_fits(const char *pattern, const char *name);
+
+// ---- collect.c: the job's artifacts, once nothing of it is alive
+struct collect_order {
+	char **globs; // NULL-terminated
+	int64_t bytes, files;
+	int pipe;
+};
+void collect(int folder, const struct collect_order *order);
 
 // ---- interpreter.c
 #define INTERPRETER_NAME 512

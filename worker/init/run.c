@@ -25,6 +25,7 @@ struct run {
 	int wall; // Landlock ruleset; -1: none
 	struct spec spec;
 	struct command command;
+	struct collect_order collect;
 };
 
 static NORETURN void give_up(const char *what, int number, bool tree) {
@@ -114,10 +115,10 @@ static void make_wall(struct run *run) {
 // ---- the job
 
 // Blocks until the worker's message is there; its end means that there will be none.
-static void receive(int *spec_fd, int *tree_fd) {
+static void receive(int *spec_fd, int *tree_fd, int *artifacts_fd) {
 	char letter = 0;
 	union {
-		char room[CMSG_SPACE(2 * sizeof(int))];
+		char room[CMSG_SPACE(3 * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec data = {.iov_base = &letter, .iov_len = 1};
@@ -127,12 +128,13 @@ static void receive(int *spec_fd, int *tree_fd) {
 	while (length < 0 && errno == EINTR);
 	if (length <= 0 || letter != 'J') _exit(0);
 	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(2 * sizeof(int)))
-		give_up("init: the job's message", EPROTO, false);
-	int descriptors[2];
-	memcpy(descriptors, CMSG_DATA(header), sizeof(descriptors));
+	size_t bytes = header && header->cmsg_type == SCM_RIGHTS ? header->cmsg_len - CMSG_LEN(0) : 0;
+	int descriptors[] = {-1, -1, -1};
+	if (bytes != 2 * sizeof(int) && bytes != sizeof(descriptors)) give_up("init: the job's message", EPROTO, false);
+	memcpy(descriptors, CMSG_DATA(header), bytes);
 	*spec_fd = descriptors[0];
 	*tree_fd = descriptors[1];
+	*artifacts_fd = descriptors[2];
 }
 
 static char **strings(char **text, const char *end, uint32_t count, uint32_t more) {
@@ -159,12 +161,15 @@ static void read_spec(struct run *run, int fd) {
 	memcpy(&run->spec, data, sizeof(run->spec));
 	const struct spec *spec = &run->spec;
 	if (spec->magic != SPEC_MAGIC || spec->argc == 0 || spec->text_bytes != size - sizeof(*spec) ||
-		spec->argc > spec->text_bytes || spec->envc > spec->text_bytes)
+		spec->argc > spec->text_bytes || spec->envc > spec->text_bytes || spec->globc > spec->text_bytes)
 		give_up("init: the job's specification", EPROTO, false);
 	run->spec.tree[sizeof(run->spec.tree) - 1] = 0;
 	char *text = data + sizeof(*spec);
 	run->command.argv = strings(&text, data + size, spec->argc, 0);
 	run->command.env = strings(&text, data + size, spec->envc, 3);
+	run->collect.globs = strings(&text, data + size, spec->globc, 0);
+	run->collect.bytes = spec->artifacts_bytes;
+	run->collect.files = spec->artifacts_files;
 }
 
 static const char *lookup(char *const *env, const char *name) {
@@ -255,7 +260,7 @@ static void connect_out(struct run *run) {
 // `tree_fd` stands outside of the box: the copy takes it over, and with its end nothing of the outside is open any more.
 static void prepare(struct run *run) {
 	int spec_fd = -1, tree_fd = -1;
-	receive(&spec_fd, &tree_fd);
+	receive(&spec_fd, &tree_fd, &run->collect.pipe);
 	read_spec(run, spec_fd);
 	complete_environment(run);
 	if (share(run))
@@ -299,7 +304,14 @@ int run_main(int argc, char **argv) {
 	run.command.bare = run.bare;
 	run.command.root_fd = run.root_fd;
 	run.command.files_most = run.spec.files_most;
-	int code = supervise(&run.command);
+	run.command.collecting = run.collect.pipe >= 0;
+	bool whole = false;
+	int code = supervise(&run.command, &whole);
+	if (whole && run.command.collecting) {
+		// What this process stands in is the tree, wherever the job may have moved it and whatever it put in its place.
+		collect(AT_FDCWD, &run.collect);
+		say("{\"event\":\"collected\"}");
+	}
 	if (run.bare) {
 		AUTO_CLOSE int outer = open(run.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (outer >= 0) (void)!clear_folder(outer, "box");

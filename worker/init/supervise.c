@@ -20,7 +20,7 @@ struct watch {
 	const struct command *command;
 	pid_t main;
 	int signals;
-	bool ended; // the command
+	bool ended, killed; // the command; by the worker's order
 	int status;
 	bool disk_full;
 };
@@ -117,11 +117,15 @@ static void kill_and_reap(const struct command *command) {
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
 }
 
-static void hear(const struct command *command) {
+static void hear(struct watch *watch) {
+	const struct command *command = watch->command;
 	char letter;
 	ssize_t length = recv(SPEC_FD_SOCKET, &letter, 1, MSG_DONTWAIT);
 	if (length == 1 && letter == 'T') signal_all(command, SIGTERM);
-	if (length == 1 && letter == 'K') signal_all(command, SIGKILL);
+	if (length == 1 && letter == 'K') {
+		watch->killed = true;
+		signal_all(command, SIGKILL);
+	}
 	if (length > 0 || (length < 0 && (errno == EAGAIN || errno == EINTR))) return;
 	// The worker is gone, and with it whoever could want the result.
 	kill_and_reap(command);
@@ -144,7 +148,7 @@ static void wait_for_end(struct watch *watch) {
 		if (ready <= 0) continue;
 		struct signalfd_siginfo info[8];
 		if (polled[0].revents) (void)!read(watch->signals, info, sizeof(info));
-		if (polled[1].revents) hear(watch->command);
+		if (polled[1].revents) hear(watch);
 	}
 }
 
@@ -155,9 +159,10 @@ static int64_t microseconds(const struct timeval *time) {
 static void say_ended(const struct watch *watch, int64_t at_us) {
 	struct rusage usage;
 	if (getrusage(RUSAGE_CHILDREN, &usage) != 0) usage = (struct rusage){0};
-	say("{\"event\":\"ended\",\"status\":%d,\"at_us\":%lld,\"user_us\":%lld,\"kernel_us\":%lld,\"maxrss_kb\":%ld,\"disk_full\":%s}",
+	say("{\"event\":\"ended\",\"status\":%d,\"at_us\":%lld,\"user_us\":%lld,\"kernel_us\":%lld,\"maxrss_kb\":%ld,\"disk_full\":%s,\"collecting\":%s}",
 		watch->status, (long long)at_us, (long long)microseconds(&usage.ru_utime),
-		(long long)microseconds(&usage.ru_stime), usage.ru_maxrss, watch->disk_full ? "true" : "false");
+		(long long)microseconds(&usage.ru_stime), usage.ru_maxrss, watch->disk_full ? "true" : "false",
+		watch->command->collecting && !watch->killed ? "true" : "false");
 }
 
 static int watch_signals(void) {
@@ -169,7 +174,7 @@ static int watch_signals(void) {
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int supervise(const struct command *command) {
+int supervise(const struct command *command, bool *whole) {
 	struct watch watch = {.command = command, .signals = watch_signals()};
 	if (watch.signals < 0) {
 		say_failed("init: signals", errno, false);
@@ -202,5 +207,6 @@ int supervise(const struct command *command) {
 	look_at_disk(&watch);
 	kill_and_reap(command);
 	say_ended(&watch, at_us);
+	*whole = !watch.killed;
 	return 0;
 }
