@@ -10,9 +10,9 @@
 #define RIPE_MS    5000 // behind the deadline: what ended by then has been written
 #define BUDGET_MS  1000 // for playing, in a round
 #define MOST       256  // decisions of a round
-#define MOST_RUNS  20000
-#define OPEN_AGAIN 6 // rounds, after a failure: once a minute
-#define FORGETFUL  2 // a run that has not ended is taken to last so many times what it has
+#define MOST_RUNS  5000 // of each kind: ended, running, waiting
+#define OPEN_AGAIN 6    // rounds, after a failure: once a minute
+#define FORGETFUL  2    // a run that has not ended is taken to last so many times what it has
 
 struct review {
 	struct review_config config;
@@ -139,8 +139,9 @@ static int64_t judge_all(
 	AUTO_FREE struct verdicts *verdicts = mem_zalloc(sizeof *verdicts);
 	int64_t begun_ms = loop_now_ms();
 	for (size_t row = 0; row < db_rows(decisions); row++) {
-		// The first one in any case, so that each round comes further.
-		if (row > 0 && (loop_now_ms() - begun_ms >= BUDGET_MS || !knows(&read, decisions, row))) break;
+		// The first one in any case, so that each round comes further; of the others none that nothing is known about.
+		if (row > 0 && (loop_now_ms() - begun_ms >= BUDGET_MS || db_get_int(decisions, row, UNTIL) > read.known_ms))
+			break;
 		judge(config, decisions, row, &read, verdicts);
 	}
 	free(read.runs);
