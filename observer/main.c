@@ -167,7 +167,7 @@ static void decide(struct sample *sample, void *arg) {
 
 // ---- what can begin as soon as the schema and the topics are there
 
-static void cannot_prepare(const struct error *error, void *arg) {
+static void cannot_go_on(const struct error *error, void *arg) {
 	give_up(arg, error);
 }
 
@@ -196,7 +196,8 @@ static void schema_done(void *arg) {
 static void topics_done(void *arg) {
 	struct observer *observer = arg;
 	AUTO_ERROR struct error error = {0};
-	if (wait_open(&kafka, &observer->wait, &error) != 0) {
+	const struct wait_config results = {.kafka = &kafka, .failed = cannot_go_on, .arg = observer};
+	if (wait_open(observer->loop, &results, &observer->wait, &error) != 0) {
 		give_up(observer, &error);
 		return;
 	}
@@ -281,7 +282,7 @@ static int open_all(struct observer *observer, struct error *error) {
 		.kafka = &kafka,
 		.schema_done = schema_done,
 		.topics_done = topics_done,
-		.failed = cannot_prepare,
+		.failed = cannot_go_on,
 		.arg = observer};
 	observer->prepare = prepare_start(observer->loop, &config);
 	observer->shown.limits = &observer->limits;

@@ -5,10 +5,12 @@
 #include "lib/metrics.h"
 #include "lib/resultado.h"
 #include "lib/task.h"
+#include "observer/print.h"
 #include "observer/seen.h"
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #define BATCH       256
 #define POLL_MS     1000
@@ -17,7 +19,9 @@
 #define COMPLAINTS  10    // in that time
 
 struct wait {
+	struct wait_config config;
 	struct task *task;
+	struct loop_wakeup *gone; // nobody takes the lines any more
 	struct seen *seen;
 	int64_t complain_from_ms, complaints; // bad records logged in the present COMPLAIN_MS
 	int64_t unlogged;                     // and those that were not
@@ -26,6 +30,7 @@ struct wait {
 	struct kafka_consumer *consumer; // NULL as soon as the thread ends; but for that it belongs to the thread
 	bool ready;
 	char *trouble;
+	struct error failure; // why they could not be written
 };
 
 #define RESULTS(which)                                                                                                         \
@@ -72,7 +77,7 @@ static void complain(struct wait *wait, const struct kafka_message *message, con
 	wait->unlogged = 0;
 }
 
-static void take(struct wait *wait, const struct kafka_message *message) {
+static void take(struct wait *wait, const struct kafka_message *message, FILE *lines) {
 	AUTO_ERROR struct error error = {0};
 	struct resultado resultado = {0};
 	if (!message->value) {
@@ -83,7 +88,7 @@ static void take(struct wait *wait, const struct kafka_message *message) {
 			   message->key, message->key_length, message->value, message->value_length, &resultado, &error) == 0) {
 		int64_t wait_ms = resultado_wait_ms(&resultado, message->timestamp_ms);
 		AUTO_FREE char *line = wait_line(message->value, message->value_length, message->timestamp_ms, wait_ms);
-		fputs(line, stdout);
+		fputs(line, lines);
 		if (seen_is_news(wait->seen, resultado.key, resultado.attempt)) {
 			count(&resultado, wait_ms);
 		} else {
@@ -110,17 +115,42 @@ static void note_state(struct wait *wait) {
 	if (ready && !was_ready) log_info(log_m("reading resultados"));
 }
 
+static bool goes_on(void *arg) {
+	return !task_ending(arg);
+}
+
+static void fail(struct wait *wait, struct error *error) {
+	pthread_mutex_lock(&wait->lock);
+	wait->failure = *error;
+	*error = (struct error){0};
+	pthread_mutex_unlock(&wait->lock);
+	loop_wakeup_fire(wait->gone);
+}
+
+// false: it was not, and will not be.
+static bool print_batch(struct task *task, struct wait *wait, const struct kafka_message *messages, size_t count) {
+	AUTO_ERROR struct error error = {0};
+	AUTO_FREE char *text = NULL;
+	size_t length = 0;
+	FILE *lines = open_memstream(&text, &length);
+	if (!lines) mem_die("out of memory");
+	for (size_t i = 0; i < count; i++) take(wait, &messages[i], lines);
+	if (fclose(lines) != 0) mem_die("out of memory");
+	int status = print_all(STDOUT_FILENO, text, length, goes_on, task, &error);
+	if (status < 0) fail(wait, &error);
+	return status == 0;
+}
+
 static void run(struct task *task, void *arg) {
 	struct wait *wait = arg;
 	struct kafka_message messages[BATCH];
 	while (!task_ending(task)) {
 		size_t got = kafka_consumer_poll(wait->consumer, POLL_MS, messages, BATCH);
-		for (size_t i = 0; i < got; i++) take(wait, &messages[i]);
 		// Printed before it counts as read: after a crash a line may come twice, but none is missing.
-		if (got) fflush(stdout);
-		clearerr(stdout);
-		for (size_t i = 0; i < got; i++) kafka_consumer_store(wait->consumer, &messages[i]);
+		bool printed = got == 0 || print_batch(task, wait, messages, got);
+		for (size_t i = 0; i < got && printed; i++) kafka_consumer_store(wait->consumer, &messages[i]);
 		kafka_messages_clear(messages, got);
+		if (!printed) break;
 		note_state(wait);
 	}
 	pthread_mutex_lock(&wait->lock);
@@ -163,9 +193,16 @@ void wait_ask(struct wait *wait) {
 	pthread_mutex_unlock(&wait->lock);
 }
 
+static void gone(void *arg) {
+	struct wait *wait = arg;
+	wait->config.failed(&wait->failure, wait->config.arg); // the thread that wrote it does so once, and ends
+}
+
 int wait_close(struct wait *wait, int64_t ms) {
 	if (!wait) return 0;
 	if (task_end(wait->task, ms) != 0) return -1;
+	loop_wakeup_free(wait->gone);
+	error_clear(&wait->failure);
 	seen_free(wait->seen);
 	pthread_mutex_destroy(&wait->lock);
 	free(wait->trouble);
@@ -173,15 +210,17 @@ int wait_close(struct wait *wait, int64_t ms) {
 	return 0;
 }
 
-int wait_open(const struct kafka_config *config, struct wait **wait, struct error *error) {
+int wait_open(struct loop *loop, const struct wait_config *config, struct wait **wait, struct error *error) {
 	struct kafka_consumer *consumer;
-	if (kafka_consumer_open(config, "observer", KAFKA_TOPIC_RESULTADOS, &consumer, error) != 0) return -1;
+	if (kafka_consumer_open(config->kafka, "observer", KAFKA_TOPIC_RESULTADOS, &consumer, error) != 0) return -1;
 	for (size_t i = 0; i < COUNT_OF(results); i++) metrics_register(&results[i]);
 	metrics_register(&repeated);
 	metrics_register(&unreadable);
 	metrics_register(&waits);
 	metrics_register(&runs);
 	struct wait *made = mem_zalloc(sizeof *made);
+	made->config = *config;
+	made->gone = loop_wakeup_new(loop, gone, made);
 	made->consumer = consumer;
 	made->seen = seen_new(SEEN_KEYS);
 	pthread_mutex_init(&made->lock, NULL);

@@ -13,8 +13,16 @@
 
 struct wait;
 
+struct wait_config {
+	const struct kafka_config *kafka;
+	// In the loop's thread: standard output takes no more lines (its reader has gone, the disk is full). What was not printed does
+	// not count as read.
+	void (*failed)(const struct error *error, void *arg);
+	void *arg;
+};
+
 // The topic should exist. Does not wait for a broker; fails only on a bad configuration.
-int wait_open(const struct kafka_config *config, struct wait **wait, struct error *error) MUST_USE;
+int wait_open(struct loop *loop, const struct wait_config *config, struct wait **wait, struct error *error) MUST_USE;
 // Any thread. Whether results are being read; if not, *reason (owned by the caller) says why.
 bool wait_ready(struct wait *wait, char **reason);
 void wait_ask(struct wait *wait);                       // to end soon; NULL is fine

@@ -1,6 +1,7 @@
 """The whole path: a URL goes in, its result comes out."""
 
 import json
+import os
 import re
 import subprocess
 import uuid
@@ -148,3 +149,21 @@ def test_the_observer_prints_the_originals_line_and_recommends(stack, user, work
         scale = answer.json()
         assert isinstance(scale["deseados"], int) and isinstance(scale["actuales"], int) and scale["motivo"]
         assert observer.stop() == 0
+
+
+def test_an_observer_whose_reader_has_gone_ends_and_the_next_one_prints_the_line(stack, user, worker, script):
+    observer = trabajos.observer(stack, "unread")
+    reading, writing = os.pipe()
+    observer.process = subprocess.Popen([trabajos.BIN / observer.program], env=observer.environment(), stdin=subprocess.DEVNULL,
+                                        stdout=writing, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    os.close(writing)
+    try:
+        observer.await_ready()
+        os.close(reading)
+        user.run(script("true").url)
+        said = observer.process.communicate(timeout=60)[1]
+        assert observer.process.returncode == 69 and "standard output: Broken pipe" in said
+    finally:
+        observer.kill()
+    with trabajos.running(observer):
+        trabajos.wait_for("the line", lambda: "received message: " in observer.out.read_text())

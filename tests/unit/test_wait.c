@@ -3,6 +3,7 @@
 #include "lib/mem.h"
 #include "lib/resultado.h"
 #include "lib/uuid.h"
+#include "observer/print.h"
 #include "observer/seen.h"
 #include "observer/wait.h"
 
@@ -11,6 +12,11 @@
 #include <stdarg.h>
 #include <cmocka.h> // needs the two above
 // clang-format on
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
 
 #define KEY "0190b9a0-0000-7000-8000-000000000001"
 
@@ -37,6 +43,65 @@ static void an_empty_value_gives_a_line_too(void **state) {
 	(void)state;
 	AUTO_FREE char *line = wait_line(NULL, 0, -1, -2);
 	assert_string_equal(line, "received message:  timeResultArrived: -1 wait was: -2\n");
+}
+
+#define MUCH 1000000
+
+static bool go_on(void *arg) {
+	return *(const bool *)arg;
+}
+
+static void *read_all(void *arg) {
+	char part[5000];
+	const int *fd = arg;
+	size_t sum = 0;
+	for (ssize_t got; (got = read(*fd, part, sizeof part)) > 0;) sum += (size_t)got;
+	return (void *)sum;
+}
+
+// What is written to a pipe of either mode, whose other end may be closed or read by a thread.
+static int print_to(int flags, bool closed, bool read, size_t *arrived, struct error *error) {
+	AUTO_FREE char *text = mem_zalloc(MUCH);
+	int ends[2];
+	bool goes_on = read;
+	pthread_t reader;
+	assert_int_equal(pipe2(ends, O_CLOEXEC | flags), 0);
+	fcntl(ends[0], F_SETFL, 0);
+	if (closed) close(ends[0]);
+	if (read) pthread_create(&reader, NULL, read_all, &ends[0]);
+	int status = print_all(ends[1], text, MUCH, go_on, &goes_on, error);
+	close(ends[1]);
+	void *sum = NULL;
+	if (read) pthread_join(reader, &sum);
+	if (!closed) close(ends[0]);
+	*arrived = (size_t)sum;
+	return status;
+}
+
+static void all_is_printed_however_slowly_it_is_read(void **state) {
+	(void)state;
+	size_t arrived;
+	assert_int_equal(print_to(0, false, true, &arrived, NULL), 0);
+	assert_int_equal(arrived, MUCH);
+	assert_int_equal(print_to(O_NONBLOCK, false, true, &arrived, NULL), 0);
+	assert_int_equal(arrived, MUCH);
+}
+
+static void printing_ends_when_told_although_nobody_reads(void **state) {
+	(void)state;
+	size_t arrived;
+	assert_int_equal(print_to(0, false, false, &arrived, NULL), 1);
+	assert_int_equal(print_to(O_NONBLOCK, false, false, &arrived, NULL), 1);
+}
+
+static void a_reader_that_has_gone_is_an_error(void **state) {
+	(void)state;
+	AUTO_ERROR struct error error = {0};
+	size_t arrived;
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(print_to(0, true, false, &arrived, &error), -1);
+	assert_int_equal(error.kind, ERROR_UNAVAILABLE);
+	assert_string_equal(error_text(&error), "standard output: Broken pipe");
 }
 
 static void only_a_higher_attempt_is_news(void **state) {
@@ -80,6 +145,9 @@ int main(void) {
 		cmocka_unit_test(the_line_is_the_original_s),
 		cmocka_unit_test(a_record_is_one_line_and_cannot_steer_a_terminal),
 		cmocka_unit_test(an_empty_value_gives_a_line_too),
+		cmocka_unit_test(all_is_printed_however_slowly_it_is_read),
+		cmocka_unit_test(printing_ends_when_told_although_nobody_reads),
+		cmocka_unit_test(a_reader_that_has_gone_is_an_error),
 		cmocka_unit_test(only_a_higher_attempt_is_news),
 		cmocka_unit_test(memory_is_bounded_and_the_longest_known_key_goes_first),
 		cmocka_unit_test(one_place_is_enough_to_work),
