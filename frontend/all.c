@@ -89,6 +89,7 @@ static void answer_page(struct listing *listing, bool further) {
 	struct http_request *request = listing->request;
 	if (!listing->limit) {
 		listing->streaming = true;
+		http_answer_packed(request);
 		http_stream(request, 200, JSON_TYPE, more, listing_over, listing);
 		return;
 	}
@@ -97,7 +98,7 @@ static void answer_page(struct listing *listing, bool further) {
 		AUTO_FREE char *next = mem_format("%s.%s", listing->posted_us, listing->key);
 		param_link_next(request, next, kept, COUNT_OF(kept));
 	}
-	http_answer(request, 200, JSON_TYPE, listing->page, listing->length);
+	answer_json(request, 200, listing->page);
 	listing_free(listing);
 }
 

@@ -8,6 +8,8 @@
 
 // retry_after_s 0: no Retry-After.
 void answer_problem(struct http_request *request, int status, int64_t retry_after_s, const char *format, ...) PRINTF(4, 5);
+// A JSON text, large ones packed, of a 200 to GET with an ETag by which the client may ask whether it has it still.
+void answer_json(struct http_request *request, int status, const char *text);
 // 503: a service is away. Where and why is for /readyz and the log, not for strangers.
 void answer_unavailable(struct http_request *request, const char *service);
 // 503: a statement did not work. Where that is no outage, which is told elsewhere, the log says why.

@@ -1,5 +1,6 @@
 #include "frontend/api.h"
 
+#include "frontend/say.h"
 #include "lib/mem.h"
 
 #include <inttypes.h>
@@ -90,7 +91,7 @@ void api_page_answer(struct http_request *request, const struct db_result *resul
 	}
 	const char *next = db_get(result, 0, 1);
 	if (next) param_link_next(request, next, names, count);
-	http_answer_text(request, 200, API_JSON, db_get(result, 0, 0));
+	api_answer_jobs(request, 200, db_get(result, 0, 0));
 }
 
 // ---- one job
@@ -136,5 +137,11 @@ const char *api_changed(struct http_request *request, const struct db_result *re
 void api_answer_json(struct http_request *request, int status, json_t *json) {
 	AUTO_FREE char *text = json_write(json);
 	json_decref(json);
-	http_answer_text(request, status, API_JSON, text);
+	answer_json(request, status, text);
+}
+
+void api_answer_jobs(struct http_request *request, int status, const char *text) {
+	AUTO_FREE char *said = say_jobs(http_language(request), text);
+	http_answer_language(request);
+	answer_json(request, status, said);
 }

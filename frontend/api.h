@@ -18,6 +18,8 @@ const char *api_whose(const struct token_claims *claims);
 int api_key(struct http_request *request, char key[UUID_TEXT]) MUST_USE;
 void api_no_job(struct http_request *request);                                // 404
 void api_answer_json(struct http_request *request, int status, json_t *json); // takes over json
+// A job of the ledger's, or an array of them, in the language of who reads it.
+void api_answer_jobs(struct http_request *request, int status, const char *text);
 // The whole job as the answer, once the ledger has said it (api_get.c).
 void api_get_answer(
 	const struct frontend *frontend, struct http_request *request, const char *key, const char *owner, int status);

@@ -23,7 +23,7 @@ static void answer(struct http_request *request, const struct db_result *result,
 		return;
 	}
 	note_range(frontend, result);
-	http_answer_text(request, status, API_JSON, db_get(result, 0, 0));
+	api_answer_jobs(request, status, db_get(result, 0, 0));
 }
 
 static void answer_fine(struct http_request *request, const struct db_result *result, void *arg) {

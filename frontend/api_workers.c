@@ -4,7 +4,7 @@
 
 static void answer(struct http_request *request, const struct db_result *result, void *arg) {
 	(void)arg;
-	http_answer_text(request, 200, API_JSON, db_get(result, 0, 0));
+	answer_json(request, 200, db_get(result, 0, 0));
 }
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {

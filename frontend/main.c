@@ -3,6 +3,7 @@
 #include "frontend/frontend.h"
 #include "frontend/meters.h"
 #include "frontend/options.h"
+#include "frontend/text.h"
 #include "lib/check.h"
 #include "lib/lifecycle.h"
 #include "lib/log.h"
@@ -170,6 +171,9 @@ static int open_server(struct run *run, struct error *error) {
 		.deadline_ms = DEADLINE_MS,
 		.idle_ms = IDLE_MS,
 		.trusted_proxies = *options->trusted_proxies ? options->trusted_proxies : NULL,
+		.cors_origins = options->cors_origins,
+		.languages = text_languages,
+		.translate = text_translate,
 		.finished = request_finished,
 	};
 	if (http_server_open(run->frontend.loop, &config, &run->server, error)) return error_wrap(error, "FRONTEND_LISTEN");

@@ -25,6 +25,11 @@ const struct option frontend_option_table[] = {
 		.value = &frontend_options.public_url,
 		.fallback = "",
 		.help = "URL by which clients reach the HTTP interface; empty = as each request names it"},
+	{.name = "CORS_ORIGINS",
+		.type = OPTION_STRING,
+		.value = &frontend_options.cors_origins,
+		.fallback = "",
+		.help = "origins, comma-separated, whose pages may use the HTTP interface (https://host:port); * = any"},
 	{.name = "FRONTEND_CONNECTIONS",
 		.type = OPTION_INT,
 		.value = &frontend_options.connections,
@@ -120,6 +125,7 @@ int frontend_options_check(struct error *error) {
 	const struct frontend_options *options = &frontend_options;
 	if (url_check("KEYCLOAK_ISSUER", options->issuer, error)) return -1;
 	if (*options->public_url && public_url_check(options->public_url, error)) return -1;
+	if (http_origins_check(options->cors_origins, error)) return error_wrap(error, "CORS_ORIGINS");
 	if (*options->jwks_url && url_check("KEYCLOAK_JWKS_URL", options->jwks_url, error)) return -1;
 	return blobs_check(&options->store, error);
 }

@@ -9,7 +9,7 @@
 struct frontend_options {
 	struct kafka_config kafka;
 	struct db_config db;
-	char *listen, *trusted_proxies, *public_url, *metrics_listen;
+	char *listen, *trusted_proxies, *public_url, *cors_origins, *metrics_listen;
 	int64_t connections, connections_per_address;
 	int64_t followers, followers_per_user;
 	int64_t rate_per_s, rate_burst;

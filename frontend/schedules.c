@@ -161,7 +161,7 @@ static void answer_new(struct http_request *request, const char *text) {
 	if (json_read(text, strlen(text), strlen(text), &json, NULL)) json = NULL;
 	AUTO_FREE char *location = mem_format(PATH "/%s", json_text(json, "id"));
 	http_answer_header(request, "Location", location);
-	http_answer_text(request, 201, API_JSON, text);
+	answer_json(request, 201, text);
 }
 
 static void answer_created(struct http_request *request, const struct db_result *result, void *arg) {
@@ -238,7 +238,7 @@ static void answer_one(struct http_request *request, const struct db_result *res
 	else if (!*text)
 		http_answer(request, 204, NULL, NULL, 0);
 	else
-		http_answer_text(request, 200, API_JSON, text);
+		answer_json(request, 200, text);
 }
 
 static void ask_one(struct http_request *request, const struct token_claims *claims, const struct frontend *frontend,

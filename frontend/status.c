@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#define JSON_TYPE "application/json"
-
 struct looking {
 	struct http_request *request; // NULL: the client has gone
 };
@@ -28,7 +26,7 @@ static void row_came(enum db_status status, const struct db_result *result, cons
 	AUTO_FREE char *text = db_rows(result) ? mem_format("[{\"usuario\":%s,\"key\":\"%s\",\"status\":\"%s\"}]",
 							 db_get(result, 0, 0), db_get(result, 0, 1), db_get(result, 0, 2))
 					       : mem_strdup("[]");
-	http_answer_text(looking->request, 200, JSON_TYPE, text);
+	answer_json(looking->request, 200, text);
 }
 
 static void look(struct http_request *request, const struct token_claims *claims, struct db_session *reads, const char *key) {
@@ -49,7 +47,7 @@ static void authorised(struct http_request *request, struct token_claims *claims
 	if (!text || http_param_count(request, "key") > 1)
 		answer_problem(request, 400, 0, "The parameter key is needed once: the key that /add gave.");
 	else if (strlen(text) != length || uuid_parse_text(text, key))
-		http_answer_text(request, 200, JSON_TYPE, "[]");
+		answer_json(request, 200, "[]");
 	else if (!frontend->reads)
 		answer_unavailable(request, "PostgreSQL");
 	else

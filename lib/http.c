@@ -352,6 +352,7 @@ static void server_free(struct http_server *server) {
 	loop_timer_free(server->soon);
 	loop_timer_free(server->clock);
 	http_proxies_free(server->proxies);
+	http_origins_free(server->origins);
 	http_counts_free(server->counts);
 	free(server->owned);
 	free(server);
@@ -390,14 +391,18 @@ void http_server_close(struct http_server *server) {
 
 int http_server_open(struct loop *loop, const struct http_config *config, struct http_server **server, struct error *error) {
 	struct http_proxies *proxies = NULL;
+	struct http_origins *origins = NULL;
 	if (http_proxies_parse(config->trusted_proxies, &proxies, error) != 0) return -1;
-	AUTO_CLOSE int fd = open_socket(config->listen, error);
+	int bad = http_origins_parse(config->cors_origins, &origins, error);
+	AUTO_CLOSE int fd = bad ? -1 : open_socket(config->listen, error);
 	if (fd < 0) {
 		http_proxies_free(proxies);
+		http_origins_free(origins);
 		return -1;
 	}
 	struct http_server *made = mem_zalloc(sizeof(*made));
-	*made = (struct http_server){.config = *config, .loop = loop, .proxies = proxies, .port = port_of(fd)};
+	*made = (struct http_server){
+		.config = *config, .loop = loop, .proxies = proxies, .origins = origins, .port = port_of(fd)};
 	TAILQ_INIT(&made->deadlines);
 	TAILQ_INIT(&made->idlers);
 	LIST_INIT(&made->live);

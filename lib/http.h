@@ -39,10 +39,17 @@ struct http_config {
 	int64_t deadline_ms; // a request's total time from its request line to the answer's start; also up to the first line
 	int64_t idle_ms;     // a kept-alive connection until its next request line, and an answer that nobody reads
 	const char *trusted_proxies; // comma-separated addresses/prefixes whose X-Forwarded-For counts; NULL: none
+	const char *
+		cors_origins; // comma-separated: whose pages may read answers (the Fetch standard's CORS), "*": anybody's; NULL: nobody's
+	const char *const
+		*languages; // tags, NULL behind them; the first where the client has no wish; NULL: the texts have none
+	// A problem's title or detail, which are in the first language, in another; to be freed.
+	char *(*translate)(size_t language, const char *text);
 	// Called when an answer was sent or the client had gone (status 0 then), for access log and metrics; may be NULL.
 	void (*finished)(const struct http_request *request, int status, int64_t took_us, void *arg);
 };
 
+int http_origins_check(const char *origins, struct error *error) MUST_USE; // as cors_origins
 int http_server_open(
 	struct loop *loop, const struct http_config *config, struct http_server **server, struct error *error) MUST_USE;
 uint16_t http_server_port(const struct http_server *server);
@@ -76,10 +83,16 @@ bool http_body_is(const struct http_request *request, const char *type); // by i
 int http_json(struct http_request *request, json_t **object) MUST_USE;
 // Whether an answer may be in that content coding (RFC 9110 section 12.5.3).
 bool http_accepts_coding(const struct http_request *request, const char *coding) MUST_USE;
+// The index in the server's languages of the one that the client would rather read (section 12.5.4).
+size_t http_language(const struct http_request *request) MUST_USE;
 int64_t http_deadline_left_ms(const struct http_request *request);
 
 // ---- answering. Every answer carries X-Request-Id, Cache-Control: no-store (unless set) and X-Content-Type-Options: nosniff.
 void http_answer_header(struct http_request *request, const char *name, const char *value); // before the answer; copied
+void http_answer_language(struct http_request *request); // before the answer: it is in http_language
+// Before the answer: a large 200, or a stream of unknown length, is sent by gzip to whoever takes it so. Not for what must arrive bit
+// by bit, nor where a secret stands beside what anybody may have put into the request (BREACH).
+void http_answer_packed(struct http_request *request);
 void http_answer(struct http_request *request, int status, const char *type, const char *body, size_t length); // body copied
 void http_answer_text(struct http_request *request, int status, const char *type, const char *text);
 // RFC 9457 problem document; type "about:blank" when NULL, title from the status when NULL. extra: further members as a JSON

@@ -14,6 +14,8 @@ static void answer(struct http_request *request, int status, const char *type, s
 	if (!response) abort(); // out of memory
 	struct http_server *server = request->connection->server;
 	bool cache = false;
+	http_cors_answer(request);
+	if (request->may_pack) http_answer_header(request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
 	for (struct http_field *field = request->headers; field; field = field->next) {
 		if (strcasecmp(field->name, MHD_HTTP_HEADER_CACHE_CONTROL) == 0) cache = true;
 		(void)MHD_add_response_header(response, field->name, field->value); // refused: a line break in it
@@ -38,7 +40,8 @@ static ssize_t read_stream(void *arg, uint64_t position, char *buffer, size_t si
 	struct http_connection *connection = request->connection;
 	if (connection->cut) return MHD_CONTENT_READER_END_WITH_ERROR;
 	request->stream_woken = false;
-	ssize_t got = request->stream_more(buffer, size, request->stream_arg);
+	ssize_t got = request->packing ? http_pack_more(request, buffer, size)
+				       : request->stream_more(buffer, size, request->stream_arg);
 	if (got == -1) return MHD_CONTENT_READER_END_OF_STREAM;
 	if (got < 0 || (size_t)got > size) return MHD_CONTENT_READER_END_WITH_ERROR;
 	if (got > 0) {
@@ -54,6 +57,12 @@ static ssize_t read_stream(void *arg, uint64_t position, char *buffer, size_t si
 	return 0;
 }
 
+// What people read, in their language; to be freed.
+static char *said(const struct http_request *request, size_t language, const char *text) {
+	const struct http_config *config = &request->connection->server->config;
+	return language > 0 && config->translate ? config->translate(language, text) : mem_strdup(text);
+}
+
 static json_t *problem_members(const struct http_request *request, const struct http_problem *problem) {
 	json_t *document = NULL;
 	if (problem->extra) document = json_loads(problem->extra, JSON_REJECT_DUPLICATES, NULL);
@@ -61,11 +70,14 @@ static json_t *problem_members(const struct http_request *request, const struct 
 		json_decref(document);
 		document = json_object();
 	}
-	const char *title = problem->title ? problem->title : MHD_get_reason_phrase_for((unsigned)problem->status);
+	size_t language = http_language(request);
+	AUTO_FREE char *title =
+		said(request, language, problem->title ? problem->title : MHD_get_reason_phrase_for((unsigned)problem->status));
+	AUTO_FREE char *detail = problem->detail ? said(request, language, problem->detail) : NULL;
 	json_object_set_new(document, "type", json_string(problem->type ? problem->type : "about:blank"));
 	json_object_set_new(document, "title", json_string(title));
 	json_object_set_new(document, "status", json_integer(problem->status));
-	if (problem->detail) json_object_set_new(document, "detail", json_string(problem->detail));
+	if (detail) json_object_set_new(document, "detail", json_string(detail));
 	json_object_set_new(document, "request_id", json_string(request->id));
 	return document;
 }
@@ -124,13 +136,24 @@ void http_on_gone(struct http_request *request, void (*fn)(void *arg), void *arg
 	request->gone_arg = arg;
 }
 
+void http_answer_language(struct http_request *request) {
+	const struct http_config *config = &request->connection->server->config;
+	if (!config->languages) return;
+	http_answer_header(request, MHD_HTTP_HEADER_CONTENT_LANGUAGE, config->languages[http_language(request)]);
+	http_answer_header(request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_LANGUAGE);
+}
+
 void http_answer_header(struct http_request *request, const char *name, const char *value) {
 	http_field_add(&request->headers, name, value, strlen(value));
 }
 
 void http_answer(struct http_request *request, int status, const char *type, const char *body, size_t length) {
 	if (request->status != 0) return;
-	answer(request, status, type, MHD_create_response_from_buffer(length, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY));
+	size_t packed_length;
+	char *packed = http_pack(request, status, body, length, &packed_length);
+	answer(request, status, type,
+		packed ? MHD_create_response_from_buffer(packed_length, packed, MHD_RESPMEM_MUST_FREE)
+		       : MHD_create_response_from_buffer(length, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY));
 }
 
 void http_answer_text(struct http_request *request, int status, const char *type, const char *text) {
@@ -139,6 +162,8 @@ void http_answer_text(struct http_request *request, int status, const char *type
 
 void http_problem(struct http_request *request, const struct http_problem *problem) {
 	if (request->status != 0) return;
+	request->may_pack = false; // it repeats what was sent
+	http_answer_language(request);
 	AUTO_JSON json_t *document = problem_members(request, problem);
 	char *text = json_write(document);
 	if (problem->retry_after_s > 0) {
@@ -176,6 +201,7 @@ void http_stream_sized(struct http_request *request, int status, const char *typ
 	request->stream_gone = gone;
 	request->stream_arg = arg;
 	request->streams = length == MHD_SIZE_UNKNOWN;
+	if (length == MHD_SIZE_UNKNOWN) http_pack_stream(request);
 	answer(request, status, type,
 		MHD_create_response_from_callback(length, STREAM_BLOCK_BYTES, read_stream, request, NULL));
 }

@@ -27,6 +27,8 @@
 
 struct http_proxies;
 struct http_counts;
+struct http_origins;
+struct http_packing;
 
 enum http_clock { HTTP_CLOCK_NONE, HTTP_CLOCK_DEADLINE, HTTP_CLOCK_IDLE };
 
@@ -60,6 +62,7 @@ struct http_server {
 	struct http_clock_queue deadlines, idlers;
 	struct http_connections live, hung_up;
 	struct http_proxies *proxies;
+	struct http_origins *origins;
 	struct http_counts *counts;
 	void *owned; // freed with the server
 	unsigned connections, pending;
@@ -100,7 +103,8 @@ struct http_request {
 	ssize_t (*stream_more)(char *buffer, size_t size, void *arg);
 	void (*stream_gone)(void *arg);
 	void *stream_arg;
-	bool stream_woken, streams;
+	bool stream_woken, streams, may_pack;
+	struct http_packing *packing; // of a stream that is
 };
 
 // ---- http.c
@@ -135,6 +139,19 @@ void http_request_lost(struct http_request *request); // tells the handler that 
 void http_stream_close(struct http_request *request);
 void http_field_add(struct http_field **list, const char *name, const char *value, size_t length); // at the end; copied
 void http_field_free(struct http_field *list);
+
+// ---- http_pack.c
+// The body packed, with its headers added, to be freed; NULL: it is sent as it is.
+char *http_pack(struct http_request *request, int status, const char *body, size_t length, size_t *packed_length) MUST_USE;
+void http_pack_stream(struct http_request *request);
+ssize_t http_pack_more(struct http_request *request, char *buffer, size_t size); // as stream_more, which it calls
+void http_packing_free(struct http_packing *packing);
+
+// ---- http_cors.c
+int http_origins_parse(const char *text, struct http_origins **origins, struct error *error) MUST_USE;
+void http_origins_free(struct http_origins *origins);
+void http_cors_answer(struct http_request *request);                         // adds the headers of any answer
+void http_cors_preflight(struct http_request *request, const char *methods); // and those of one to OPTIONS
 
 // ---- http_peer.c
 void http_address_of(const struct sockaddr *peer, struct in6_addr *address);

@@ -1,5 +1,5 @@
 // What a client would rather have (RFC 9110 section 12): lists of words with weights.
-#include "lib/http.h"
+#include "lib/http_internal.h"
 
 #include <string.h>
 #include <strings.h>
@@ -59,4 +59,43 @@ bool http_accepts_coding(const struct http_request *request, const char *coding)
 		if (is_word(&choice, "*")) others = choice.weight;
 	}
 	return (named >= 0 ? named : others) > 0;
+}
+
+// How well a range fits a language without subtags (RFC 4647 section 3.4, lookup: "es-MX" finds "es"); 0: not at all.
+static size_t fit(const struct choice *choice, const char *language) {
+	size_t length = strlen(language);
+	if (choice->length == 1 && *choice->word == '*') return 1;
+	bool begins = choice->length >= length && strncasecmp(choice->word, language, length) == 0;
+	return begins && (choice->length == length || choice->word[length] == '-') ? 2 : 0;
+}
+
+// The weight of the best range that names it, else of "*"; of equal weights one that is named is worth more.
+static int language_weight(const char *list, const char *language) {
+	size_t best = 0;
+	int weight = 0;
+	struct choice choice;
+	while (next_choice(&list, &choice)) {
+		size_t how = fit(&choice, language);
+		if (how > best || (how == best && how > 0 && choice.weight > weight)) {
+			best = how;
+			weight = choice.weight;
+		}
+	}
+	return weight ? weight * 4 + (int)best : 0;
+}
+
+size_t http_language(const struct http_request *request) {
+	const char *const *languages = request->connection->server->config.languages;
+	const char *list = http_header(request, "Accept-Language");
+	size_t chosen = 0;
+	if (!languages || !list) return 0;
+	int best = 0;
+	for (size_t i = 0; languages[i]; i++) {
+		int weight = language_weight(list, languages[i]);
+		if (weight > best) {
+			best = weight;
+			chosen = i;
+		}
+	}
+	return chosen;
 }

@@ -172,10 +172,12 @@ static void refuse_route(struct http_request *request, enum http_rank rank) {
 	AUTO_FREE char *methods = http_route_methods(config->routes, config->route_count, request->path, rank);
 	http_answer_header(request, MHD_HTTP_HEADER_ALLOW, methods);
 	AUTO_FREE char *detail = mem_format("%s takes %s", request->path, methods);
-	if (options)
+	if (options) {
+		http_cors_preflight(request, methods);
 		http_answer(request, 204, NULL, NULL, 0);
-	else
+	} else {
 		refuse(request, 405, detail);
+	}
 }
 
 // ---- the request's life
@@ -192,6 +194,7 @@ struct http_request *http_request_new(struct http_connection *connection, const 
 
 void http_request_free(struct http_request *request) {
 	if (request->response) MHD_destroy_response(request->response);
+	http_packing_free(request->packing);
 	http_field_free(request->params);
 	http_field_free(request->copies);
 	http_field_free(request->headers);

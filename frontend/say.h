@@ -1,0 +1,7 @@
+// What people read in the ledger's JSON: outcomes in their language, and why a job waits as a sentence.
+#pragma once
+
+#include "frontend/text.h"
+
+// json: a job, or an array of them; its language: an index into text_languages. To be freed.
+char *say_jobs(size_t language, const char *json) MUST_USE;
