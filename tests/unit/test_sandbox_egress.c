@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -19,6 +20,9 @@
 #define HERE      "172.20.0.1"
 #define METADATA  "169.254.169.254"
 #define ELSEWHERE "192.168.7.7"
+#define PUBLIC_V6 "2a01:4f8:7::34"
+#define ROUTER_V6 "fd00:7::2"
+#define HERE_V6   "fd00:7::1"
 
 static struct rig rig;
 static const char *lacking;
@@ -26,11 +30,16 @@ static const char *lacking;
 // ---- what is dialled
 
 static int dial(const char *text, int port) {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	assert_int_equal(inet_pton(AF_INET, text, &address.sin_addr), 1);
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *address;
+	char service[16];
+	(void)snprintf(service, sizeof(service), "%d", port);
+	assert_int_equal(getaddrinfo(text, service, &hints, &address), 0);
+	AUTO_CLOSE int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (getenv("BIND_TO")) (void)setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "tap0", 5);
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 && errno != EINPROGRESS) return errno;
+	int result = connect(fd, address->ai_addr, address->ai_addrlen);
+	freeaddrinfo(address);
+	if (result != 0 && errno != EINPROGRESS) return errno;
 	struct pollfd polled = {.fd = fd, .events = POLLIN};
 	char byte = 0;
 	if (poll(&polled, 1, 5000) != 1) return ETIMEDOUT;
@@ -69,8 +78,8 @@ static NORETURN void answer_all(int listener) {
 }
 
 static int listen_everywhere(void) {
-	const struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(PORT)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)}; // of IPv4 too
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	return bind(fd, (const struct sockaddr *)&any, sizeof(any)) == 0 && listen(fd, 16) == 0 ? fd : -1;
 }
 
@@ -83,7 +92,8 @@ static pid_t start_router(int ready, int go_on) {
 	(void)!write(ready, &byte, 1);
 	if (read(go_on, &byte, 1) != 1) _exit(1);
 	byte = run_tool("ip link set lo up && ip addr add " ROUTER "/24 dev away && ip link set away up && for a in " PUBLIC
-			" " DENIED " " METADATA " " ELSEWHERE "; do ip addr add $a/32 dev lo; done") == 0;
+			" " DENIED " " METADATA " " ELSEWHERE "; do ip addr add $a/32 dev lo; done && "
+			"ip addr add " ROUTER_V6 "/64 dev away nodad && ip addr add " PUBLIC_V6 "/128 dev lo nodad") == 0;
 	int listener = listen_everywhere();
 	(void)!write(ready, &byte, 1);
 	answer_all(listener);
@@ -99,7 +109,8 @@ static bool make_networks(void) {
 	if (read(ready[0], &byte, 1) != 1 || !byte) return false;
 	AUTO_FREE char *line = mem_format(
 		"ip link set lo up && ip addr add " OWN "/32 dev lo && ip link add near type veth peer name away "
-		"netns %d && ip addr add " HERE "/24 dev near && ip link set near up && ip route add default via " ROUTER,
+		"netns %d && ip addr add " HERE "/24 dev near && ip link set near up && ip route add default via " ROUTER
+		" && ip addr add " HERE_V6 "/64 dev near nodad && ip route add default via " ROUTER_V6,
 		(int)router);
 	if (run_tool(line) != 0) return false;
 	assert_int_equal(write(go_on[1], "g", 1), 1);
@@ -205,6 +216,27 @@ static void binding_to_the_interface_is_no_way_around_the_filter(void **state) {
 	assert_nothing_reached(&result);
 }
 
+// slirp4netns is started without it, and the filter stands in front: neither alone would have to hold.
+static void nothing_is_reached_by_ipv6(void **state) {
+	(void)state;
+	require_egress();
+	static const char *const outside[] = {PUBLIC_V6, ROUTER_V6, HERE_V6};
+	for (size_t i = 0; i < COUNT_OF(outside); i++) assert_int_equal(dial(outside[i], PORT), 0);
+	static const char list[] =
+		PUBLIC_V6 " 8080\n" ROUTER_V6 " 8080\n" HERE_V6 " 8080\n::1 8080\nfe80::2 8080\nfd00::3 8080\n"
+			  "::ffff:" METADATA " 8080\n::ffff:" ROUTER " 8080\n64:ff9b::5db8:d822 8080\n";
+	static const char *const bound[] = {"BIND_TO=tap0", NULL};
+	for (int i = 0; i < 2; i++) {
+		AUTO_RESULT struct rig_result result;
+		dial_in_box(list, i == 0 ? NULL : bound, true, &result);
+		if (strstr(result.out, "reached")) fail_msg("%s", result.out);
+		assert_non_null(strstr(result.out, "64:ff9b::5db8:d822 8080 refused\n"));
+	}
+	AUTO_RESULT struct rig_result mapped;
+	dial_in_box("::ffff:" PUBLIC " 8080\n", NULL, true, &mapped);
+	assert_string_equal(mapped.out, "::ffff:" PUBLIC " 8080 reached\n");
+}
+
 static void an_address_that_the_machine_got_later_is_refused_too(void **state) {
 	(void)state;
 	require_egress();
@@ -277,6 +309,7 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(public_addresses_are_reached),
 		cmocka_unit_test(private_link_local_metadata_loopback_own_and_denied_addresses_are_not),
 		cmocka_unit_test(binding_to_the_interface_is_no_way_around_the_filter),
+		cmocka_unit_test(nothing_is_reached_by_ipv6),
 		cmocka_unit_test(an_address_that_the_machine_got_later_is_refused_too),
 		cmocka_unit_test(a_job_without_it_has_no_network_at_all),
 		cmocka_unit_test(the_filter_cannot_be_changed_from_inside),
