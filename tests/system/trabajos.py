@@ -154,6 +154,7 @@ class Daemon:
         self.log = stack.dir / "logs" / f"test-{name}.log"
         self.out = stack.dir / "logs" / f"test-{name}.out"
         self.process = None
+        self.prefix = ()  # what executes it
 
     def environment(self):
         inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "ASAN_OPTIONS", "TSAN_OPTIONS")}
@@ -166,7 +167,7 @@ class Daemon:
     def start(self, ready=True):
         assert not self.alive(), f"{self.name} runs already"
         with open(self.log, "ab") as log, open(self.out, "ab") as out:
-            self.process = subprocess.Popen([BIN / self.program], env=self.environment(), stdout=out, stderr=log,
+            self.process = subprocess.Popen([*self.prefix, BIN / self.program], env=self.environment(), stdout=out, stderr=log,
                                             stdin=subprocess.DEVNULL, start_new_session=True)
         try:
             if ready:
