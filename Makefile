@@ -218,9 +218,15 @@ faults: deps ## the fault suite: SEED=n or SEEDS=1-20, COUNT=jobs; SELF=1: it pr
 test-compose: ## the compose projects on a real engine: installs and starts what is missing (as root)
 	@tests/compose/run
 
-test-all: ## before a release: every test, the compose projects, the fault suite
+test-vm: deps ## the boxes under Debian's own kernels and control groups, in a virtual machine
+	@dev/deps --for vm
+	@$(MAKE) --no-print-directory -j$(JOBS) all unit-programs
+	@dev/virtual-machine test
+
+test-all: ## before a release: every test, the compose projects, Debian's own kernels, the fault suite
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory test-compose
+	@$(MAKE) --no-print-directory test-vm
 	@$(MAKE) --no-print-directory faults
 
 coverage: deps ## which lines every test together runs; ends with the figures of each folder
@@ -269,4 +275,4 @@ clean: ## remove what was built
 help: ## this list (V=1 shows the commands)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-.PHONY: all deps unit unit-programs test-compose test-all coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install install-programs clean help
+.PHONY: all deps unit unit-programs test-compose test-vm test-all coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install install-programs clean help
