@@ -30,7 +30,7 @@ class Attached(trabajos.Stack):
         self.environ = dict(os.environ, STACK_DIR=str(self.dir))
         self.env = {}
         for line in self.run("env").stdout.splitlines():
-            name, _, value = line.partition("=")
+            name, _, value = line.removeprefix("export ").partition("=")
             self.env[name] = value.strip("'\"")
 
 

@@ -146,6 +146,7 @@ print_env() {
     cat <<END
 STACK_DIR=$(printf %q "$dir")
 FRONTEND_URL=http://127.0.0.1:$(port frontend)
+export TRABAJOS_URL=http://127.0.0.1:$(port frontend)
 OBSERVER_URL=http://127.0.0.1:$(port observer)
 KAFKA_BOOTSTRAP=127.0.0.1:$(port kafka)
 POSTGRES_HOST=127.0.0.1
