@@ -66,7 +66,7 @@ class JobPage {
 	constructor(main, at) {
 		Object.assign(this, {main, at, key: keyOf(at.rest), signal: at.signal, seen: {}});
 		this.parts = Object.fromEntries(['head', 'actions', 'trouble', 'state', 'timeline', 'facts', 'left', 'deliveries'].map((name) => [name, h(`div.part-${name}`)]));
-		this.log = new Log({key: this.key, signal: at.signal, line: at.query.get('L'), onLine: (line) => remember({L: line}), onStatus: () => this.refresh()});
+		this.log = new Log({key: this.key, signal: at.signal, line: at.query.get('L'), onLine: (line) => remember({L: line}), onStatus: () => this.soon()});
 	}
 
 	async act(work) {
@@ -77,7 +77,7 @@ class JobPage {
 			replace(this.parts.trouble, problemBox(error));
 		}
 		this.seen = {};
-		await this.refresh();
+		this.soon();
 	}
 
 	async cancel() {
@@ -145,8 +145,14 @@ class JobPage {
 		if (job && !this.signal.aborted) this.draw(job);
 	}
 
+	// What a failure means is told by the next regular look.
+	soon() {
+		this.refresh().catch(() => {});
+	}
+
 	async show() {
 		await this.refresh();
+		if (this.signal.aborted) return;
 		const {head: top, actions, trouble, state, timeline: bars, facts: table, left, deliveries} = this.parts;
 		replace(this.main, h('div.job-top', top, actions), trouble, state, bars, this.log.node, left, table, deliveries);
 		this.log.start();

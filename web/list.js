@@ -172,6 +172,7 @@ class List {
 	}
 
 	typed(name, value) {
+		if (this.signal.aborted) return;
 		if (name === 'text' && isKey(value)) location.hash = `#/job/${value.toLowerCase()}`;
 		else if (this.filter[name] !== value) this.change({[name]: value});
 	}

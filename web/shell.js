@@ -82,15 +82,17 @@ async function show() {
 	drawBar(here);
 	tabIcon(null);
 	title(t(`nav.${here.name}`));
-	replace(main, skeleton());
+	// A page that was left while it loaded draws where nobody sees it.
+	const place = h('div', skeleton());
+	replace(main, place);
 	try {
 		const {show: draw} = await here.load();
 		if (signal.aborted) return;
-		await draw(main, {...at, signal, again: show});
+		await draw(place, {...at, signal});
 	} catch (error) {
 		if (signal.aborted || error.name === 'AbortError') return;
 		if (error.status === undefined) console.error(error);
-		replace(main, problemBox(error, show));
+		replace(place, problemBox(error, show));
 	}
 	if (!signal.aborted && !main.contains(document.activeElement)) main.focus({preventScroll: true});
 }
