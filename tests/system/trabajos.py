@@ -43,6 +43,10 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def port_of(url):
+    return int(url.rsplit(":", 1)[1])
+
+
 class Stack:
     """PostgreSQL, Kafka, Keycloak and the git server, started by dev/stack in a folder of its own."""
 

@@ -31,14 +31,19 @@ class Driver:
     """One chromedriver, for all browsers of a run."""
 
     def __init__(self):
-        self.process = subprocess.Popen([shutil.which("chromedriver"), "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True)
-        for line in self.process.stdout:
-            found = re.search(r"started successfully on port (\d+)", line)
-            if found:
-                self.url = f"http://127.0.0.1:{found[1]}"
-                return
-        raise Failed(f"chromedriver ended with {self.process.wait()}")
+        said = ""
+        for _ in range(5):  # it takes one port for both of loopback's addresses, which may be free at one of them alone
+            self.process = subprocess.Popen([shutil.which("chromedriver"), "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                            stderr=subprocess.STDOUT, text=True)
+            for line in self.process.stdout:
+                said += line
+                found = re.search(r"started successfully on port (\d+)", line)
+                if found:
+                    self.url = f"http://127.0.0.1:{found[1]}"
+                    return
+            self.process.stdout.close()
+            self.process.wait(20)
+        raise Failed(f"chromedriver does not start: {said}")
 
     def end(self):
         self.process.terminate()

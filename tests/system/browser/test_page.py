@@ -1,0 +1,373 @@
+"""The page as people use it: real browser, real log-in, real jobs."""
+
+import json
+import re
+import uuid
+
+import pytest
+
+import trabajos
+from conftest import log_in
+from webdriver import ENTER
+
+TICKS = "i=0; while :; do i=$((i+1)); echo \"tick $i\"; sleep 0.2; done"
+FIRST_VIEW_MOST = 100 * 1024
+STATUSES = {"Queued": "Waiting", "Running": "Running", "Finished": "Done", "Failed": "Failed", "Cancelled": "Cancelled"}
+
+
+def lines(browser):
+    """The lines of the log that are elements now."""
+    return browser.run("return [...document.querySelectorAll('.line .text')].map((line) => line.textContent)")
+
+
+def await_lines(browser, what, enough):
+    return trabajos.wait_for(what, lambda: (lambda found: enough(found) and found)(lines(browser)))
+
+
+@pytest.fixture
+def job(go, users, script):
+    """A job of that shell text, with its page open: (browser, key)."""
+    def make(text, name="user", **spec):
+        answer = users[name].get("/api/v1/trabajos", "POST", {"Content-Type": "application/json"}, json.dumps({"url": script(text).url, **spec}))
+        assert answer.status_code == 202, answer.text
+        key = answer.json()["key"]
+        browser = go(name, f"job/{key}")
+        browser.see("#job")
+        return browser, key
+    return make
+
+
+# ---- coming and going
+
+def test_a_visitor_is_told_what_this_is_logs_in_stays_where_they_are_and_logs_out_on_both_sides(open_browser, url):
+    browser = open_browser()
+    place = url + "/#/new"
+    browser.open(place)
+    browser.see(".door", "runs a git repository")
+    browser.click(".door button", "Log in")
+    browser.type("#username", "user")
+    browser.type("#password", "user")
+    browser.click("#kc-login")
+    browser.see("h1", "New job")
+    assert browser.address() == place
+    assert browser.run("return Object.keys(localStorage).length + document.cookie.length") == 0
+    assert "ey" not in browser.run("return JSON.stringify(sessionStorage)"), "a token is kept outside of memory"
+
+    browser.ask("POST", "/refresh")  # to Keycloak and back without a question
+    browser.see("h1", "New job")
+    assert browser.address() == place
+
+    browser.click(".who button", "Log out")
+    browser.see(".door")
+    browser.click(".door button", "Log in")
+    browser.see("#username")
+    assert browser.console() == []
+
+
+def test_the_token_is_renewed_before_it_ends_and_a_session_that_was_ended_is_told(open_browser, stack, url):
+    browser = open_browser()
+    log_in(browser, url, "user2")
+    admin, realm = stack.keycloak_admin(), stack.env["KEYCLOAK_ADMIN_URL"] + "/admin/realms/cloudcomputing"
+    who = admin.get(realm + "/users", params={"username": "user2", "exact": "true"}).json()[0]["id"]
+    old = browser.run_async("""
+        const done = arguments[0];
+        import(document.querySelector('script[type=module]').src.replace('app.js', 'auth.js')).then(async (auth) => {
+            const before = await auth.token();
+            await auth.renew();
+            done([before, await auth.token()]);
+        });""")
+    assert old[0] != old[1]
+    admin.post(f"{realm}/users/{who}/logout").raise_for_status()
+    assert not browser.run_async("""
+        const done = arguments[0];
+        import(document.querySelector('script[type=module]').src.replace('app.js', 'auth.js')).then((auth) => auth.renew()).then(done);""")
+    browser.see(".notices", "Your session has ended")
+    browser.click(".notices button", "Log in")
+    browser.see("#username")
+
+
+def test_spanish_is_spoken_to_a_browser_that_prefers_it(open_browser, url):
+    browser = open_browser("es-ES")
+    log_in(browser, url, "user", "Entrar")
+    browser.see("h1", "Trabajos")
+    assert browser.run("return document.documentElement.lang") == "es"
+    browser.see(".who button", "Salir")
+
+
+# ---- submit, watch, act
+
+def test_a_job_is_submitted_watched_live_cancelled_and_run_again(go, script, worker):
+    repository = script(TICKS)
+    browser = go("user", "new")
+    browser.type("#f-url", repository.url)
+    browser.click("summary")
+    browser.type("#f-labels", "team=red")
+    browser.click("form button.primary")
+    browser.see(".job-head .pill", "Running")
+    await_lines(browser, "two ticks", lambda found: found[:2] == ["tick 1", "tick 2"])
+    browser.see(".pill", "Running")  # it was seen while it ran
+    browser.see(".state", "live")
+    assert "running.svg" in browser.run("return document.querySelector('link[rel=icon]').href")
+
+    browser.click("button.danger", "Cancel")
+    browser.see("dialog", "Cancel this job?")
+    browser.click("dialog button", "Cancel the job")
+    browser.see(".job-head .pill", "Cancelled")
+    browser.see(".outcome", "It was cancelled")
+    browser.see(".facts", "./main.sh")
+
+    browser.click(".part-actions button", "Run again")
+    browser.see(".job-head .pill", re.compile("Running|Waiting"))
+    browser.see(".attempt", "Attempt 2")
+    await_lines(browser, "a tick of the second attempt", lambda found: "tick 1" in found)
+    browser.click("button.danger", "Cancel")
+    browser.click("dialog button", "Cancel the job")
+    browser.see(".job-head .pill", "Cancelled")
+
+    browser.click(".part-actions a", "Change and run again")
+    browser.see("h1", "Run again with changes")
+    assert browser.run("return document.querySelector('#f-url').value") == repository.url
+    assert browser.run("return document.querySelector('#f-labels').value") == "team=red"
+
+
+def test_what_is_wrong_with_a_submission_stands_beside_its_field(go):
+    browser = go("user", "new")
+    browser.see("form")
+    browser.click("form button.primary")
+    browser.see("#f-url-wrong", "Give the address")
+    browser.type("#f-url", "ftp://example.org/x")
+    browser.click("form button.primary")
+    browser.see("#f-url-wrong", "ftp")
+    browser.type("#f-url", "https://example.org/x.git")
+    browser.click("summary")
+    browser.type("#f-priority", "1000")
+    browser.click("form button.primary")
+    browser.see("#f-priority-wrong", "-100")
+    assert browser.run("return document.activeElement.name") == "priority"
+
+
+def test_an_outcome_is_told_in_words_with_whose_fault_it_was(job, worker):
+    browser, _ = job("echo 'three tests failed' >&2; exit 3")
+    browser.see(".outcome", "exit code 3")
+    browser.see(".outcome", "Cause: the repository")
+    await_lines(browser, "standard error", lambda found: found == ["stderr: three tests failed"])
+    browser.see(".attempt", re.compile("waited.*fetch.*run", re.S))
+    assert "failed.svg" in browser.run("return document.querySelector('link[rel=icon]').href")
+
+
+def test_who_waits_is_told_why_and_until_when(job, worker, observer):
+    browser, _ = job("true", run_after=3600)
+    browser.see(".waiting", "not to run before")
+    first = browser.see(".eta", re.compile(r"(Not before|Starts in) 59 min")).text()
+    trabajos.wait_for("a shorter time", lambda: browser.see(".eta").text() != first)
+
+
+# ---- the log
+
+def test_a_stream_that_drops_is_said_to_and_goes_on_where_it_was(job, cable, worker):
+    browser, _ = job("i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo \"tick $i\"; sleep 0.2; done")
+    await_lines(browser, "the first ticks", lambda found: len(found) >= 2)
+    cable.cut()
+    try:
+        browser.see(".state", "connection lost")
+        browser.see(".notices", "does not answer")
+    finally:
+        cable.mend()
+    found = await_lines(browser, "the last tick", lambda found: found[-1:] == ["tick 40"])
+    assert found == [f"tick {n}" for n in range(1, 41)]
+    browser.see(".state", "complete")
+    browser.gone(".notices .notice")
+
+
+def test_a_log_of_a_hundred_thousand_lines_is_a_few_elements_and_can_be_searched_and_linked_to(job, go, worker):
+    browser, key = job("seq 1 100000")
+    browser.see(".state", "complete", timeout_s=60)
+    await_lines(browser, "the end, followed", lambda found: found[-1:] == ["100000"])
+    assert browser.run("return document.querySelectorAll('.line').length") < 200
+    browser.run("document.querySelector('.view').scrollTop = 0")
+    await_lines(browser, "the beginning", lambda found: found[:1] == ["1"])
+    browser.type(".find input", "77777")
+    browser.see(".count", "1 of 1")
+    await_lines(browser, "what was searched", lambda found: "77777" in found)
+    assert browser.see(".line mark").text() == "77777"
+    go("user", f"job/{key}?L=50000")
+    trabajos.wait_for("the line of the link", lambda: browser.run(
+        "return [...document.querySelectorAll('.line.chosen .text')].map((line) => line.textContent)") == ["50000"])
+    assert browser.run("return document.querySelectorAll('.line').length") < 200
+
+
+def test_colours_of_a_terminal_are_shown_and_nothing_else_of_its_sequences(job, worker):
+    browser, _ = job(r"printf '\033[1;31mred\033[0m \033[38;5;46mgreen\033[0m \033[2J\033]0;title\007plain\n'; printf 'one\rtwo\n'")
+    assert await_lines(browser, "both lines", lambda found: len(found) == 2) == ["red green plain", "two"]
+    assert browser.see(".line .fg-1.bold").text() == "red"
+    assert browser.run("return getComputedStyle([...document.querySelectorAll('.line span')].find((one) => one.textContent === 'green')).color") == "rgb(0, 255, 0)"
+
+
+def test_a_log_can_be_paused_and_downloaded(job, worker):
+    browser, key = job("i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo \"tick $i\"; sleep 0.1; done")
+    await_lines(browser, "a tick", lambda found: found)
+    browser.click(".log button", "Pause")
+    browser.see(".job-head .pill", "Done")
+    browser.see(".state", "complete")
+    browser.click(".log button", "Go on")
+    await_lines(browser, "all ticks", lambda found: len(found) == 20)
+    browser.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=browser.profile)
+    browser.click(".log button", "Download")
+    path = f"{browser.profile}/{key}.log"
+    text = trabajos.wait_for("the downloaded log", lambda: open(path).read())
+    assert text == "".join(f"tick {n}\n" for n in range(1, 21))
+
+
+# ---- the list
+
+def test_the_list_is_live_filtered_and_walked_by_the_keyboard(go, users, script, worker):
+    label = str(uuid.uuid4())
+    browser = go("user2", f"?label={label}")
+    repository = script("true")
+    keys = []
+    for n in range(3):
+        answer = users["user2"].get("/api/v1/trabajos", "POST", {"Content-Type": "application/json"},
+                                    json.dumps({"url": repository.url, "labels": {label: str(n)}}))
+        keys.insert(0, answer.json()["key"])
+        browser.see(f".job[data-key='{keys[0]}']")  # by itself
+    for key in keys:
+        browser.see(f".job[data-key='{key}'] .pill", "Done")
+    order = browser.run("return [...document.querySelectorAll('.job')].map((row) => row.dataset.key)")
+    assert order == keys
+
+    browser.run("document.activeElement.blur()")
+    browser.press("jj")
+    assert browser.run("return document.activeElement.closest('.job').dataset.key") == keys[1]
+    browser.press(ENTER)
+    browser.see(".facts", keys[1])
+
+    go("user2", f"?label={label}")
+    browser.click(".chip", "Failed")
+    browser.see(".empty", "No job fits")
+    browser.click(".chip", "Failed")
+    browser.see(f".job[data-key='{keys[0]}']")
+    browser.type("input[name=text]", f"{label}=1" + ENTER)
+    trabajos.wait_for("the one that fits", lambda: browser.run("return [...document.querySelectorAll('.job')].map((row) => row.dataset.key)") == [keys[1]])
+
+
+def test_two_users_at_once_never_see_each_others_jobs(job, go, users, script, worker):
+    mine, key = job("echo mine")
+    mine.see(".job-head .pill", "Done")
+    other = users["user2"].add(script("echo other").url)
+    users["user2"].await_end(other)
+    theirs = go("user2", "")
+    theirs.see(f".job[data-key='{other}']")
+    assert key not in theirs.run("return document.body.innerHTML")
+    go("user2", f"job/{key}")
+    theirs.see(".notice.bad", re.compile("no job", re.I))
+    assert "mine" not in theirs.text()
+    go("user", "")
+    mine.see(f".job[data-key='{key}']")
+    assert other not in mine.run("return document.body.innerHTML")
+
+
+def test_the_first_view_is_small_and_waits_for_nothing_else(open_browser, url):
+    browser = open_browser()
+    log_in(browser, url, "user2")
+    browser.see("h1", "Jobs")
+    size = browser.run("""return performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
+        .filter((one) => one.name.startsWith(location.origin)).reduce((sum, one) => sum + (one.transferSize || one.encodedBodySize), 0)""")
+    assert 0 < size < FIRST_VIEW_MOST
+    hosts = browser.run("return [...new Set(performance.getEntriesByType('resource').map((one) => new URL(one.name).hostname))].sort()")
+    assert hosts in (["127.0.0.1"], ["127.0.0.1", "localhost"])
+
+
+# ---- dead letters, administrators
+
+def test_dead_letters_tell_why_and_how_often_and_are_replayed_alone_or_together(go, users, script, worker):
+    repository = script("exit 7")
+    keys = [users["user"].add(repository.url, retries=1) for _ in range(3)]
+    for key in keys:
+        users["user"].await_end(key)
+    browser = go("user", "dead")
+    for key in keys:
+        browser.see(f".dead li[data-key='{key}']", "exit code 7")
+        browser.see(f".dead li[data-key='{key}']", "2 attempts")
+    browser.click(f".dead li[data-key='{keys[0]}'] button", "Run again")
+    browser.see(".notice.good", "1 job is back")
+    browser.gone(f".dead li[data-key='{keys[0]}']")
+    for key in keys[1:]:
+        browser.click(f".dead li[data-key='{key}'] input")
+    browser.click(".tools button", "Run the chosen again (2)")
+    browser.see(".notice.good", "2 jobs are back")
+    assert all(users["user"].get(f"/api/v1/trabajos/{key}").json()["attempt"] >= 2 for key in keys)
+
+
+def test_administrators_see_workers_with_what_they_run_and_why_there_are_so_many(go, users, script, worker, observer):
+    key = users["user"].add(script(TICKS).url)
+    browser = go("admin", "workers")
+    browser.see(f".worker a[href='#/job/{key}']")
+    browser.see(".worker", re.compile("full|reduced|none"))
+    browser.see(".worker .badge", "busy")
+    go("admin", "scale")
+    browser.see(".now", "wanted")
+    browser.see(".decisions li", re.compile("worker"))
+    assert browser.run("return document.querySelectorAll('.chart .curve').length") == 4
+    go("admin", f"job/{key}")
+    browser.click("button.danger", "Cancel")
+    browser.click("dialog button", "Cancel the job")
+    browser.see(".job-head .pill", "Cancelled")
+    other = go("user", "")
+    other.see("nav", "Dead letters")
+    assert "Workers" not in other.see(".bar nav").text()
+    go("user", "workers")
+    other.see(".notice.bad", "admin")
+
+
+# ---- strangers' text
+
+def test_whatever_a_user_writes_is_shown_as_text(go, job, users, repositories, worker):
+    evil = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>"
+    repository = repositories({"main.sh": f"#!/bin/sh\necho '{evil}'\n", f"{evil.replace('/', '')}.txt": "x"}, name="evil-<img src=x onerror=hacked()>")
+    answer = users["user"].get("/api/v1/trabajos", "POST", {"Content-Type": "application/json"}, json.dumps(
+        {"url": repository.url.replace("<", "%3C").replace(">", "%3E").replace(" ", "%20"), "labels": {evil[:60]: evil[:60]}, "env": {"X": evil}}))
+    assert answer.status_code == 202, answer.text
+    key = answer.json()["key"]
+    browser = go("user", f"job/{key}")
+    browser.see(".job-head .pill", "Done")
+    assert await_lines(browser, "the line", lambda found: found) == [evil]
+    browser.see("#job", "<img src=x onerror=hacked()>")
+    browser.see(".label", "<img src=x")
+    go("user", "")
+    browser.see(f".job[data-key='{key}'] .label", "<img src=x")
+    go("user", "new?from=" + key)
+    browser.see("form")
+    go("user", "job/%3Cscript%3Ewindow.hacked=1%3C%2Fscript%3E")
+    browser.see(".notice.bad", "no such job")
+    bad = repositories({"trabajo.yaml": "run: [\"<script>window.hacked=1</script>\"]\n"})
+    other = users["user"].add(bad.url)
+    users["user"].await_end(other)
+    go("user", f"job/{other}")
+    browser.see(".outcome")
+    assert browser.run("return window.hacked === undefined && !document.querySelector('main img')")
+
+
+# ---- for everybody
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_serious_finding_of_axe(go, users, script, worker, observer, axe_source, scheme):
+    done = users["admin"].run(script(r"printf '\033[31mred\033[0m\n'; exit 1").url, retries=0)[0]
+    places = [("", ".job"), ("new", "form"), (f"job/{done}", ".outcome"), ("dead", ".tools"), ("workers", ".worker"), ("scale", ".now")]
+    for place, css in places:
+        browser = go("admin", place)
+        browser.look(1280, 900, scheme)
+        browser.see(css)
+        assert (place, browser.axe(axe_source)) == (place, [])
+    browser.look(1280, 900)
+
+
+def test_every_page_fits_a_telephone(go, users, script, worker, observer):
+    done = users["admin"].run(script("exit 1").url)[0]
+    try:
+        for place, css in [("", ".job"), ("new", "form"), (f"job/{done}", ".outcome"), ("dead", ".tools"), ("workers", ".worker"), ("scale", ".now")]:
+            browser = go("admin", place)
+            browser.look(360, 740)
+            browser.see(css)
+            assert browser.run("return document.documentElement.scrollWidth") <= 360, place
+    finally:
+        browser.look(1280, 900)
