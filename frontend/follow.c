@@ -252,8 +252,8 @@ const struct follow_fact *follow_fact(const struct follower_place *place) {
 static struct source *source_for(struct follow *follow, const char *key, const char *status, int64_t attempt) {
 	struct source *source = follow_source_find(follow, key);
 	// It was replayed: those who follow to the end of before do so.
-	if (source && source->shown.final && (!follow_source_ended(status) || source->shown.attempt != attempt))
-		source->forgotten = true;
+	bool over = source && follow_source_ended(source->shown.status);
+	if (over && (!follow_source_ended(status) || source->shown.attempt != attempt)) source->forgotten = true;
 	if (source && source->shown.gone) source->forgotten = true;
 	return source && !source->forgotten ? source : NULL;
 }
