@@ -156,6 +156,10 @@ $(BIN)/trabajos: $(call o_of,$(CLI_C)) $(B)/libobserver.a $(LIB)
 $(BIN)/bench-ledger-jobs: $(B)/bench/ledger_jobs.o $(B)/libworker.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,yaml-0.1 libseccomp))
 
+# The clients in bench/follow; not installed.
+$(BIN)/bench-follow-readers: $(B)/bench/follow_readers.o $(LIB)
+	$(call link,)
+
 # Ours in bench/start; not installed.
 $(BIN)/bench-start-boxes: $(B)/bench/start_boxes.o $(B)/libworker.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,yaml-0.1 libseccomp))
@@ -255,7 +259,7 @@ format: ## rewrite the C files in the house's form
 
 bench: deps ## side-by-side benchmarks
 	@dev/deps --for bench
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BIN)/bench-ledger-jobs $(BIN)/bench-start-boxes $(BIN)/bench-start-trees
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BIN)/bench-follow-readers $(BIN)/bench-ledger-jobs $(BIN)/bench-start-boxes $(BIN)/bench-start-trees
 	@bench/run
 
 install-programs: all

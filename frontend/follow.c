@@ -13,6 +13,7 @@
 #define LOOK_MS        1000
 #define LOOK_JITTER_MS 200
 #define BEAT_MS        15000
+#define SAY_LEAST_MS   100
 #define BEHIND_MOST    8 // places of a statement
 
 // ---- live
@@ -110,10 +111,30 @@ static void tick(void *arg) {
 	read_due(arg);
 }
 
+static void say(struct follow *follow) {
+	char(*keys)[UUID_TEXT] = mem_zalloc_array(follow->source_count + 1, sizeof *keys);
+	size_t count = 0;
+	struct source *source;
+	follow->said_ms = loop_now_ms();
+	LIST_FOREACH(source, &follow->sources, entry) {
+		bool over = source->shown.final || source->shown.gone || source->forgotten;
+		if (!over) memcpy(keys[count++], source->shown.key, UUID_TEXT);
+	}
+	follow_tell(follow->live, FOLLOW_WANTED, (const char(*)[UUID_TEXT])keys, count);
+	free(keys);
+}
+
 static void heard(const char *payload, void *arg) {
 	struct follow *follow = arg;
 	char key[UUID_TEXT];
 	struct source *source;
+	if (payload && follow_asked(payload)) {
+		if (loop_now_ms() - follow->said_ms >= SAY_LEAST_MS)
+			say(follow);
+		else
+			follow->said_ms = 0;
+		return;
+	}
 	while (payload && follow_key(&payload, key))
 		if ((source = follow_source_find(follow, key))) source_due(source);
 	if (payload) return;
@@ -199,19 +220,6 @@ static void look_at_places(struct source *source, int64_t now_ms) {
 	}
 }
 
-static void say(struct follow *follow, int64_t now_ms) {
-	if (follow->said_ms && now_ms - follow->said_ms < FOLLOW_SAY_MS) return;
-	follow->said_ms = now_ms;
-	char(*keys)[UUID_TEXT] = mem_zalloc_array(follow->source_count + 1, sizeof *keys);
-	size_t count = 0;
-	struct source *source;
-	LIST_FOREACH(source, &follow->sources, entry)
-	if (!source->shown.final && !source->shown.gone && !source->forgotten)
-		memcpy(keys[count++], source->shown.key, UUID_TEXT);
-	follow_tell(follow->live, FOLLOW_WANTED, (const char(*)[UUID_TEXT])keys, count);
-	free(keys);
-}
-
 static void look(void *arg) {
 	struct follow *follow = arg;
 	int64_t now_ms = loop_now_ms();
@@ -221,7 +229,7 @@ static void look(void *arg) {
 		if (now_ms - source->read_ms >= LOOK_MS - LOOK_JITTER_MS) source_due(source);
 		look_at_places(source, now_ms);
 	}
-	say(follow, now_ms);
+	if (now_ms - follow->said_ms >= FOLLOW_SAY_MS) say(follow);
 	read_wanted(follow);
 	if (follow->source_count) loop_timer_set(follow->look, LOOK_MS);
 }

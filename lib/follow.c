@@ -6,6 +6,7 @@
 
 #define KEYS_MOST  200 // of one notification, which PostgreSQL limits to 8000 bytes
 #define TIMEOUT_MS 5000
+#define ASK        "?"
 
 static void told(enum db_status status UNUSED, const struct db_result *result UNUSED, const struct error *error UNUSED,
 	void *arg UNUSED) {}
@@ -20,10 +21,9 @@ static char *payload_of(const char (*keys)[UUID_TEXT], size_t count) {
 }
 
 // Without waiting for the disk: nothing of it has to outlive a crash.
-static void tell(struct db_session *session, const char *channel, const char (*keys)[UUID_TEXT], size_t count) {
+static void tell(struct db_session *session, const char *channel, const char *payload) {
 	static const struct db_statement notify = {
 		"follow_tell", "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1::text, $2::text)"};
-	AUTO_FREE char *payload = payload_of(keys, count);
 	struct db_params *params = db_params_new();
 	db_text(params, channel);
 	db_text(params, payload);
@@ -32,8 +32,18 @@ static void tell(struct db_session *session, const char *channel, const char (*k
 
 void follow_tell(struct db_session *session, const char *channel, const char (*keys)[UUID_TEXT], size_t count) {
 	if (!db_session_ready(session)) return;
-	for (size_t from = 0; from < count; from += KEYS_MOST)
-		tell(session, channel, keys + from, count - from < KEYS_MOST ? count - from : KEYS_MOST);
+	for (size_t from = 0; from < count; from += KEYS_MOST) {
+		AUTO_FREE char *payload = payload_of(keys + from, count - from < KEYS_MOST ? count - from : KEYS_MOST);
+		tell(session, channel, payload);
+	}
+}
+
+void follow_ask(struct db_session *session) {
+	tell(session, FOLLOW_NEWS, ASK);
+}
+
+bool follow_asked(const char *payload) {
+	return strcmp(payload, ASK) == 0;
 }
 
 bool follow_key(const char **payload, char key[UUID_TEXT]) {

@@ -16,5 +16,8 @@
 
 // Sends the keys to a channel; they are copied. Nobody hears whether it worked.
 void follow_tell(struct db_session *session, const char *channel, const char (*keys)[UUID_TEXT], size_t count);
+// On FOLLOW_NEWS, by a worker that has just begun to listen: say at once what is followed.
+void follow_ask(struct db_session *session);
+bool follow_asked(const char *payload) MUST_USE;
 // The keys of a notification, one after another; anything else in it is passed over. false: no further one.
 bool follow_key(const char **payload, char key[UUID_TEXT]) MUST_USE;

@@ -156,6 +156,7 @@ static void heard(const char *payload, void *arg) {
 	struct flusher *flusher = arg;
 	int64_t now_ms = loop_now_ms();
 	char key[UUID_TEXT];
+	if (!payload) follow_ask(flusher->worker->chores);
 	while (payload && follow_key(&payload, key)) followed_add(flusher->followed, key, now_ms);
 	struct flush_entry *entry;
 	LIST_FOREACH(entry, &flusher->entries, entry) entry->followed = followed_has(flusher->followed, entry->key, now_ms);
