@@ -29,7 +29,8 @@ static void trim(struct source *source) {
 static void block_keep(struct source *source, struct log_block *block) {
 	// in full from the start: its size does not change while it is counted
 	log_block_make_events(block);
-	TAILQ_INSERT_TAIL(&source->blocks, log_block_hold(block), entry);
+	log_block_hold(block);
+	TAILQ_INSERT_TAIL(&source->blocks, block, entry);
 	source->block_count++;
 	source->bytes += log_block_bytes(block);
 	trim(source);
