@@ -149,7 +149,8 @@ $(BIN)/trabajos-init: $(call o_of,$(INIT_C))
 $(BIN)/trabajos-observer: $(B)/observer/main.o $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
 # With the rule and its simulator.
-$(BIN)/trabajos: $(call o_of,$(CLI_C)) $(B)/libobserver.a $(LIB)
+$(B)/libcli.a: $(call without_main,$(CLI_C))
+$(BIN)/trabajos: $(B)/cli/main.o $(B)/libcli.a $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
 
 # Ours in bench/ledger; not installed.
@@ -167,7 +168,7 @@ $(BIN)/bench-start-boxes: $(B)/bench/start_boxes.o $(B)/libworker.a $(LIB)
 $(BIN)/bench-start-trees: $(B)/bench/start_trees.o $(B)/libfetch.a $(B)/libworker.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libgit2 yaml-0.1 libseccomp))
 
-$(B)/unit/%: $(B)/tests/unit/%.o $(B)/libfrontend.a $(B)/libfetch.a $(B)/libworker.a $(B)/libobserver.a $(LIB)
+$(B)/unit/%: $(B)/tests/unit/%.o $(B)/libcli.a $(B)/libfrontend.a $(B)/libfetch.a $(B)/libworker.a $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose libgit2 yaml-0.1 libseccomp cmocka))
 
 # Loaded into a daemon that the fault suite runs with a wrong clock.
@@ -267,7 +268,17 @@ install-programs: all
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(MIGRATIONS) sql/create_tables.sql sql/grants.sql $(DESTDIR)$(PREFIX)/share/trabajos/sql
 
-install: install-programs ## into DESTDIR/PREFIX
+# The command says itself what its manual and the shells need to know.
+SHELL_FILES := man/man1/trabajos.1 bash-completion/completions/trabajos zsh/site-functions/_trabajos fish/vendor_completions.d/trabajos.fish
+install-cli: $(BIN)/trabajos
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(SHELL_FILES)))
+	cd $(DESTDIR)$(PREFIX)/share && umask 022 && { \
+		$(abspath $(BIN))/trabajos manual >man/man1/trabajos.1; \
+		$(abspath $(BIN))/trabajos completion bash >bash-completion/completions/trabajos; \
+		$(abspath $(BIN))/trabajos completion zsh >zsh/site-functions/_trabajos; \
+		$(abspath $(BIN))/trabajos completion fish >fish/vendor_completions.d/trabajos.fish; }
+
+install: install-programs install-cli ## into DESTDIR/PREFIX
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/trabajos/,keycloak prometheus grafana)
 	install -m 644 keycloak/cloudcomputing-realm.json $(DESTDIR)$(PREFIX)/share/trabajos/keycloak
 	install -m 644 deploy/prometheus/rules.yaml deploy/prometheus/prometheus.yaml $(DESTDIR)$(PREFIX)/share/trabajos/prometheus
@@ -279,4 +290,4 @@ clean: ## remove what was built
 help: ## this list (V=1 shows the commands)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-.PHONY: all deps unit unit-programs test-compose test-vm test-all coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install install-programs clean help
+.PHONY: all deps unit unit-programs test-compose test-vm test-all coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install install-programs install-cli clean help

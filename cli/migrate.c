@@ -13,9 +13,9 @@ static void applied(const struct migration *migration, void *arg) {
 	printf("%04d-%s\n", migration->version, migration->name);
 }
 
-static int migrate(const struct db_config *config, bool check, struct error *error) {
+static int migrate(const struct db_config *to, bool check, struct error *error) {
 	struct db *db;
-	if (db_open(config, error, &db)) return -1;
+	if (db_open(to, error, &db)) return -1;
 	unsigned count = 0;
 	int result = check ? 0 : migrate_apply(db, applied, &count, error);
 	if (!result && !check) result = migrate_grant(db, error);
@@ -24,9 +24,10 @@ static int migrate(const struct db_config *config, bool check, struct error *err
 	return result;
 }
 
-int cli_migrate(int argc, char **argv) {
-	static struct db_config config = {.application = "trabajos migrate"};
-	static const struct option table[] = {OPTIONS_DB(config), OPTIONS_LOG};
+static struct db_config config = {.application = "trabajos migrate"};
+static const struct option table[] = {OPTIONS_DB(config), OPTIONS_LOG};
+
+static int start(int argc, char **argv) {
 	int check = lifecycle_start(
 		"migrate", "Brings the database up to this program's version.", table, COUNT_OF(table), argc, argv);
 	AUTO_ERROR struct error error = {0};
@@ -36,3 +37,10 @@ int cli_migrate(int argc, char **argv) {
 	if (result) return lifecycle_exit_code(error.kind);
 	return fflush(stdout) ? EXIT_FAILED : EXIT_FINE;
 }
+
+const struct cli_verb cli_migrate = {.name = "migrate",
+	.operands = "",
+	.help = "bring the database up to this program's version",
+	.start = start,
+	.settings = table,
+	.setting_count = COUNT_OF(table)};

@@ -13,7 +13,6 @@
 
 #define MOST_POLICIES 64
 #define HOUR_MS       3600000.0
-#define TITLE(verb)   program_invocation_short_name = (char *)(uintptr_t)("trabajos observer " verb)
 
 enum format { FORMAT_TEXT, FORMAT_CSV, FORMAT_SVG, FORMAT_TRACE };
 static const char *const formats[] = {"text", "csv", "svg", "trace", NULL};
@@ -304,7 +303,6 @@ static int finish(int result, const struct error *error) {
 }
 
 static int run_replay(int argc, char **argv) {
-	TITLE("replay");
 	bool check = lifecycle_start("replay",
 		"Plays a period of jobs against the observer's rule, KEDA's Kafka lag with the HPA, and fixed numbers of workers.",
 		replay_options, COUNT_OF(replay_options), argc, argv);
@@ -313,7 +311,6 @@ static int run_replay(int argc, char **argv) {
 }
 
 static int run_score(int argc, char **argv) {
-	TITLE("score");
 	bool check = lifecycle_start("score",
 		"Says what other numbers of workers would have done to the waits of the last hours, from the ledger.",
 		score_options, COUNT_OF(score_options), argc, argv);
@@ -321,14 +318,16 @@ static int run_score(int argc, char **argv) {
 	return finish(score(check, &error), &error);
 }
 
-int cli_observer(int argc, char **argv) {
-	const char *verb = argc > 1 ? argv[1] : "";
-	if (!strcmp(verb, "replay")) return run_replay(argc - 1, argv + 1);
-	if (!strcmp(verb, "score")) return run_score(argc - 1, argv + 1);
-	bool help = !strcmp(verb, "--help") || !strcmp(verb, "-h");
-	fputs("Usage: trabajos observer replay|score [--option=value …]\n\n"
-	      "  replay     play a period of jobs against the rule, KEDA and fixed numbers of workers\n"
-	      "  score      how right the number of workers of the last day was\n",
-		help ? stdout : stderr);
-	return help ? EXIT_FINE : EXIT_USAGE_ERROR;
-}
+const struct cli_verb cli_observer_replay = {.name = "observer replay",
+	.operands = "",
+	.help = "play a period of jobs against the scale rule, KEDA and fixed numbers of workers",
+	.start = run_replay,
+	.settings = replay_options,
+	.setting_count = COUNT_OF(replay_options)};
+
+const struct cli_verb cli_observer_score = {.name = "observer score",
+	.operands = "",
+	.help = "say how right the number of workers of the last day was",
+	.start = run_score,
+	.settings = score_options,
+	.setting_count = COUNT_OF(score_options)};

@@ -21,7 +21,7 @@ static char *shown(const char *value) {
 	return copy;
 }
 
-static char *flag_of(const struct option *option) {
+char *option_flag(const struct option *option) {
 	char *flag = mem_format("--%s", option->name);
 	for (char *at = flag; *at; at++) *at = *at == '_' ? '-' : (char)tolower((unsigned char)*at);
 	return flag;
@@ -176,7 +176,7 @@ static int apply(const struct option *option, const char *flag, char *const *env
 static const struct option *find(
 	const struct option *table, size_t count, const char *name, size_t length, struct error *error) {
 	for (size_t i = 0; i < count; i++) {
-		AUTO_FREE char *flag = flag_of(&table[i]);
+		AUTO_FREE char *flag = option_flag(&table[i]);
 		if (strncmp(flag, name, length) != 0 || flag[length] != '\0') continue;
 		if (table[i].type != OPTION_SECRET) return &table[i];
 		error_set(error, ERROR_USAGE, "%s: secrets have no flag; use the environment variable %s or %s_FILE", flag,
@@ -262,7 +262,7 @@ static char *help_flag(const struct option *option) {
 	static const char *const forms[] = {
 		[OPTION_STRING] = "TEXT", [OPTION_INT] = "N", [OPTION_CHOICE] = "WORD", [OPTION_LISTEN] = "HOST:PORT"};
 	if (option->type == OPTION_SECRET) return mem_strdup("(no flag)");
-	AUTO_FREE char *flag = flag_of(option);
+	AUTO_FREE char *flag = option_flag(option);
 	return mem_format("%s=%s", flag, forms[option->type]);
 }
 

@@ -35,6 +35,7 @@ enum option_action { OPTION_RUN, OPTION_HELP, OPTION_VERSION, OPTION_CHECK };
 // operand) or ERROR_INPUT (a bad value; the message names the option): exit codes 64 and 78.
 int option_parse(const struct option *table, size_t count, int argc, char *const *argv, char *const *environment,
 	enum option_action *action, struct error *error) MUST_USE;
+char *option_flag(const struct option *option) MUST_USE; // "--kafka-bootstrap", owned by the caller
 void option_help(const struct option *table, size_t count, const char *program, const char *purpose, FILE *out);
 void option_clear(const struct option *table, size_t count); // frees the strings, wipes secrets
 // Puts what was read into the environment, for programs that shall have the same: secrets are there already, or in their files.
