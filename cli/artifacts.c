@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 static const char *folder = ".";
@@ -72,16 +71,18 @@ static int list(size_t count, const char *const *operands, struct error *error) 
 struct download {
 	FILE *out;
 	int64_t left; // of what the list said
+	struct digest *digest;
 };
 
 static int take(const char *data, size_t length, void *arg) {
 	struct download *download = arg;
 	download->left -= (int64_t)length;
+	digest_add(download->digest, data, length);
 	return download->left < 0 || fwrite(data, 1, length, download->out) != length;
 }
 
-static int download(const char *key, const char *path, int64_t size, FILE *out, struct error *error) {
-	AUTO_FREE char *url = mem_format("/api/v1/trabajos/%s/artifacts", key);
+static char *path_of(const char *key, const char *path) {
+	char *url = mem_format("/api/v1/trabajos/%s/artifacts", key);
 	for (const char *at = path; *at;) {
 		size_t length = strcspn(at, "/");
 		AUTO_FREE char *part = mem_strndup(at, length), *escaped = client_escape(part);
@@ -90,34 +91,32 @@ static int download(const char *key, const char *path, int64_t size, FILE *out, 
 		url = longer;
 		at += length + (at[length] == '/');
 	}
-	struct download state = {.out = out, .left = size};
+	return url;
+}
+
+static int download(const char *key, const json_t *artifact, FILE *out, struct error *error) {
+	const char *path = json_text(artifact, "path"), *wanted = json_text(artifact, "sha256");
+	AUTO_FREE char *url = path_of(key, path);
+	struct download state = {.out = out, .left = view_int(artifact, "size"), .digest = digest_new()};
 	struct client_reply reply;
+	char digest[DIGEST_TEXT];
 	int result = api_send(&(struct api_call){.path = url, .sink = take, .arg = &state}, &reply, error);
+	digest_end(state.digest, digest);
 	client_reply_clear(&reply);
 	if (result) return error_wrap(error, "%s", path);
 	if (fflush(out) || ferror(out)) return error_set_errno(error, ERROR_INPUT, errno, "%s", path);
-	return state.left ? error_set(error, ERROR_INTERNAL, _("%s: it has another size than the list says"), path) : 0;
-}
-
-static int verify(int fd, size_t size, const char *wanted, const char *path, struct error *error) {
-	char digest[DIGEST_TEXT];
-	void *bytes = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : (char[]){""};
-	if (bytes == MAP_FAILED) return error_set_errno(error, ERROR_INTERNAL, errno, "%s", path);
-	digest_sha256_hex(bytes, size, digest);
-	if (size) munmap(bytes, size);
+	if (state.left) return error_set(error, ERROR_INTERNAL, _("%s: it has another size than the list says"), path);
 	if (wanted && strcmp(wanted, digest) == 0) return 0;
 	return error_set(error, ERROR_INTERNAL, _("%s: what came has another SHA-256 than the list says"), path);
 }
 
 static int get_file(int root, const char *key, const json_t *artifact, struct error *error) {
 	const char *path = json_text(artifact, "path");
-	int64_t size = view_int(artifact, "size");
 	struct place place;
 	int result = place_open(root, path, force, &place, error);
 	AUTO_FCLOSE FILE *out = result == 0 ? fdopen(dup(place.fd), "we") : NULL;
 	if (result == 0 && !out) result = error_set_errno(error, ERROR_INTERNAL, errno, "%s", path);
-	if (result == 0) result = download(key, path, size, out, error);
-	if (result == 0) result = verify(place.fd, (size_t)size, json_text(artifact, "sha256"), path, error);
+	if (result == 0) result = download(key, artifact, out, error);
 	if (result == 0) result = place_keep(&place, force, error);
 	place_close(&place);
 	if (result) return -1;
@@ -168,7 +167,7 @@ static int get(size_t count, const char *const *operands, struct error *error) {
 	const json_t *artifact = json_array_get(chosen, 0);
 	if (json_array_size(chosen) > 1)
 		return error_set(error, ERROR_USAGE, _("--stdout is for one artifact, named by its path"));
-	return download(key, json_text(artifact, "path"), view_int(artifact, "size"), stdout, error);
+	return download(key, artifact, stdout, error);
 }
 
 const struct cli_verb cli_artifacts = {.name = "artifacts",

@@ -133,8 +133,12 @@ static void take_status(struct run *run, const json_t *event) {
 	free(run->status);
 	run->status = mem_strdup(status);
 	if (strcmp(status, "Running") == 0) run->attempt = attempt;
-	// of one attempt, what came later is not asked for
-	if (!run->wanted->goes_on && run->wanted->attempt && attempt > run->wanted->attempt && run->taken) run->done = true;
+}
+
+static void take_truncated(struct run *run, const json_t *event) {
+	if (!run->wanted->prints || cli.json) return;
+	clear_line(run);
+	cli_warn(_("%" PRId64 " bytes more were printed, and not kept"), view_int(event, "bytes"));
 }
 
 static void print_event(const char *name, json_t *event) {
@@ -151,6 +155,7 @@ static void take_event(const char *name, const char *data, size_t length, void *
 	run->alive = true;
 	if (strcmp(name, "output") == 0) take_output(run, event);
 	if (strcmp(name, "status") == 0) take_status(run, event);
+	if (strcmp(name, "truncated") == 0) take_truncated(run, event);
 	if (strcmp(name, "end") == 0) {
 		run->done = true;
 		run->end = json_incref(event);
