@@ -99,7 +99,8 @@ int main(int argc, char **argv) {
 	occupy_standard_descriptors();
 	const char *word = argc > 1 ? argv[1] : "";
 	if (!strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h")) return help(argc - 2, argv + 2);
-	if (!strcmp(word, "--version")) argv[1] = (char[]){"version"};
+	static char version[] = "version";
+	if (!strcmp(word, "--version")) argv[1] = version;
 	int words;
 	const struct cli_verb *verb = find(argc - 1, argv + 1, &words);
 	if (verb && verb->start) return start(verb, argc - words, argv + words);
