@@ -107,7 +107,6 @@ void db_run(struct db_session *session, const struct db_statement *statement, st
 	int64_t timeout_ms, db_done *done, void *arg);
 int db_session_ready(const struct db_session *session);
 int64_t db_session_up_ms(const struct db_session *session);     // for how long connected; 0 if not
-size_t db_session_queued(const struct db_session *session);     // waiting and running statements
 const char *db_session_error(const struct db_session *session); // why it is not connected; NULL if it is
 // LISTEN on every new connection; fn is called for notifications, and once after each (re)connect. One channel a session.
 void db_session_listen(struct db_session *session, const char *channel, void (*fn)(void *arg), void *arg);

@@ -427,10 +427,6 @@ int64_t db_session_up_ms(const struct db_session *session) {
 	return up > 0 ? up : 1;
 }
 
-size_t db_session_queued(const struct db_session *session) {
-	return session->queue.count + (session->running ? 1 : 0);
-}
-
 const char *db_session_error(const struct db_session *session) {
 	if (db_session_ready(session)) return NULL;
 	if (session->broken) return session->broken;

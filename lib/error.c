@@ -51,17 +51,3 @@ void error_clear(struct error *error) {
 const char *error_text(const struct error *error) {
 	return error && error->message ? error->message : "no error";
 }
-
-const char *error_kind_name(enum error_kind kind) {
-	static const char *const names[] = {
-		[ERROR_NONE] = "none",
-		[ERROR_USAGE] = "usage",
-		[ERROR_INPUT] = "input",
-		[ERROR_DENIED] = "denied",
-		[ERROR_UNAVAILABLE] = "unavailable",
-		[ERROR_CONFLICT] = "conflict",
-		[ERROR_LIMIT] = "limit",
-		[ERROR_INTERNAL] = "internal",
-	};
-	return (size_t)kind < COUNT_OF(names) ? names[kind] : "unknown";
-}

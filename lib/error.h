@@ -30,6 +30,5 @@ int error_wrap(struct error *error, const char *format, ...) PRINTF(2, 3);
 int error_set_errno(struct error *error, enum error_kind kind, int number, const char *format, ...) PRINTF(4, 5);
 void error_clear(struct error *error);             // leaves it ready for use again; NULL is fine
 const char *error_text(const struct error *error); // never NULL
-const char *error_kind_name(enum error_kind kind);
 
 #define AUTO_ERROR __attribute__((cleanup(error_clear)))

@@ -88,17 +88,6 @@ int64_t metric_count(const struct metric *metric) {
 	return snapshot(metric).count;
 }
 
-int64_t metric_quantile_ms(const struct metric *metric, double quantile) {
-	struct metric_buckets data = snapshot(metric);
-	if (data.count == 0) return 0;
-	int64_t below = 0;
-	for (size_t i = 0; i < BOUNDS; i++) {
-		below += data.counts[i];
-		if ((double)below >= quantile * (double)data.count && below > 0) return bounds_ms[i];
-	}
-	return INT64_MAX;
-}
-
 // ---- exposition
 
 static void put_number(FILE *out, int64_t value, int64_t scale) {

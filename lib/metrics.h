@@ -29,9 +29,7 @@ void metric_add(struct metric *metric, int64_t amount);
 void metric_set(struct metric *metric, int64_t value);
 int64_t metric_get(const struct metric *metric);
 void metric_observe_ms(struct metric *metric, int64_t value_ms); // histogram; buckets 1 ms to 1 h, exponential
-// Histogram read-outs for decisions and tests: count, sum, and the upper bound of the bucket that holds the quantile.
-int64_t metric_count(const struct metric *metric);
-int64_t metric_quantile_ms(const struct metric *metric, double quantile);
+int64_t metric_count(const struct metric *metric);               // of a histogram
 
 // The whole page; owned by the caller. Also process_resident_memory_bytes, process_start_time_seconds and build info.
 char *metrics_render(void) MUST_USE;

@@ -76,15 +76,6 @@ static void a_cleared_error_can_be_used_again(void **state) {
 	assert_string_equal(error_text(&error), "port 25 is closed");
 }
 
-static void every_kind_has_a_name_of_its_own(void **state) {
-	(void)state;
-	for (int a = ERROR_NONE; a <= ERROR_INTERNAL; a++) {
-		for (int b = a + 1; b <= ERROR_INTERNAL; b++) {
-			assert_string_not_equal(error_kind_name((enum error_kind)a), error_kind_name((enum error_kind)b));
-		}
-	}
-}
-
 static void kinds_end_a_program_with_the_codes_of_the_interface(void **state) {
 	(void)state;
 	assert_int_equal(lifecycle_exit_code(ERROR_NONE), 0);
@@ -137,7 +128,6 @@ int main(void) {
 		cmocka_unit_test(wrapping_what_was_never_set_is_still_a_failure),
 		cmocka_unit_test(callers_that_do_not_care_may_pass_null),
 		cmocka_unit_test(a_cleared_error_can_be_used_again),
-		cmocka_unit_test(every_kind_has_a_name_of_its_own),
 		cmocka_unit_test(kinds_end_a_program_with_the_codes_of_the_interface),
 		cmocka_unit_test(backoff_doubles_up_to_the_cap_and_is_jittered),
 		cmocka_unit_test(copies_and_formats_are_the_callers_own),

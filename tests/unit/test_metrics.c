@@ -65,10 +65,9 @@ static void registering_again_changes_nothing(void **state) {
 	assert_string_equal(before, after);
 }
 
-static void an_empty_histogram_has_count_and_quantile_zero(void **state) {
+static void an_empty_histogram_counts_nothing(void **state) {
 	(void)state;
 	assert_int_equal(metric_count(&took), 0);
-	assert_int_equal(metric_quantile_ms(&took, 0.5), 0);
 }
 
 static void a_histogram_shows_cumulative_buckets_in_seconds(void **state) {
@@ -92,20 +91,6 @@ static void labels_of_a_histogram_come_before_the_bound(void **state) {
 	AUTO_FREE char *page = metrics_render();
 	has(page, "\ntrabajos_test_run_seconds_bucket{plan=\"make\",le=\"0.1\"} 1\n");
 	has(page, "\ntrabajos_test_run_seconds_sum{plan=\"make\"} 0.1\ntrabajos_test_run_seconds_count{plan=\"make\"} 1\n");
-}
-
-static void a_quantile_is_the_bound_of_the_bucket_that_holds_it(void **state) {
-	(void)state;
-	static struct metric metric = {.name = "trabajos_test_quantile_seconds", .help = "Q.", .type = METRIC_HISTOGRAM};
-	for (int i = 1; i <= 100; i++) metric_observe_ms(&metric, i); // registers by itself
-	assert_int_equal(metric_count(&metric), 100);
-	assert_int_equal(metric_quantile_ms(&metric, 0), 1);
-	assert_int_equal(metric_quantile_ms(&metric, 0.5), 50);
-	assert_int_equal(metric_quantile_ms(&metric, 0.51), 70);
-	assert_int_equal(metric_quantile_ms(&metric, 0.99), 100);
-	assert_int_equal(metric_quantile_ms(&metric, 1), 100);
-	metric_observe_ms(&metric, 4000000);
-	assert_int_equal(metric_quantile_ms(&metric, 1), INT64_MAX);
 }
 
 static double value_of(const char *page, const char *name) {
@@ -159,10 +144,9 @@ int main(void) {
 		cmocka_unit_test(metrics_of_a_name_stand_together_under_one_head),
 		cmocka_unit_test(gauges_go_up_and_down_and_show_base_units),
 		cmocka_unit_test(registering_again_changes_nothing),
-		cmocka_unit_test(an_empty_histogram_has_count_and_quantile_zero),
+		cmocka_unit_test(an_empty_histogram_counts_nothing),
 		cmocka_unit_test(a_histogram_shows_cumulative_buckets_in_seconds),
 		cmocka_unit_test(labels_of_a_histogram_come_before_the_bound),
-		cmocka_unit_test(a_quantile_is_the_bound_of_the_bucket_that_holds_it),
 		cmocka_unit_test(the_process_and_its_build_are_described),
 		cmocka_unit_test(several_threads_lose_no_count),
 	};

@@ -216,10 +216,6 @@ enum dial_fault dial_fault(void) {
 	return first_fault;
 }
 
-int64_t dial_bytes(void) {
-	return bytes_moved;
-}
-
 int dial_register(const struct dial_target *to, const struct dial_system *system_calls) {
 	static git_stream_registration registration = {.version = GIT_STREAM_VERSION, .init = stream_new};
 	target = to;

@@ -45,7 +45,6 @@ struct dial_system {
 int dial_register(const struct dial_target *to, const struct dial_system *system_calls) MUST_USE;
 // The first thing that went wrong since dial_register.
 enum dial_fault dial_fault(void);
-int64_t dial_bytes(void);
 
 // What a stream does when libgit2 connects it: a connected, non-blocking socket, or -1 and dial_fault().
 int dial_connect(const char *host, const char *port) MUST_USE;
