@@ -48,7 +48,7 @@ static void an_administrators_priority_crosses_users(void **state UNUSED) {
 	assert_sound();
 }
 
-static void weights_share_the_slots(void **state UNUSED) {
+static void add_jobs_of_two(void) {
 	for (int i = 0; i < 40; i++) {
 		AUTO_FREE char *sql = mem_format(
 			"SELECT trabajos_add(gen_random_uuid(), '%s', '%s-name', false, 'u', '{}', 'f', NULL, 0::smallint, NULL, 0, NULL, 1,"
@@ -56,11 +56,22 @@ static void weights_share_the_slots(void **state UNUSED) {
 			i % 2 ? "ana" : "ben", i % 2 ? "ana" : "ben");
 		must(sql);
 	}
+}
+
+static void weights_share_the_slots(void **state UNUSED) {
+	add_jobs_of_two();
 	free(claim(16, 0, "{\"ana-name\": 3}"));
 	assert_says("SELECT string_agg(owner || jobs, ' ' ORDER BY owner) FROM"
 		    " (SELECT owner, count(*) AS jobs FROM trabajos WHERE status = 'Running' GROUP BY owner) r",
 		"ana12 ben4");
 	assert_sound();
+}
+
+// A name can change hands.
+static void of_an_owner_and_a_name_with_weights_the_owner_counts(void **state UNUSED) {
+	add_jobs_of_two();
+	free(claim(16, 0, "{\"ana-name\": 1, \"ana\": 3, \"ben-name\": 1}"));
+	assert_says("SELECT count(*) FROM trabajos WHERE status = 'Running' AND owner = 'ana'", "12");
 }
 
 static void a_draining_worker_claims_nothing(void **state UNUSED) {
@@ -222,6 +233,7 @@ int main(void) {
 		cmocka_unit_test_setup(of_many_owners_with_the_same_turn_the_oldest_job_goes_first, empty),
 		cmocka_unit_test_setup(an_administrators_priority_crosses_users, empty),
 		cmocka_unit_test_setup(weights_share_the_slots, empty),
+		cmocka_unit_test_setup(of_an_owner_and_a_name_with_weights_the_owner_counts, empty),
 		cmocka_unit_test_setup(a_draining_worker_claims_nothing, empty),
 		cmocka_unit_test_setup(a_missed_lane_is_found_again_and_an_empty_one_removed, empty),
 		cmocka_unit_test_setup(the_limit_of_a_user_holds_under_claims_at_once, empty),
