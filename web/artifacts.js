@@ -64,15 +64,15 @@ function item(key, artifact) {
 			}), {class: 'quiet', 'aria-label': `${t('artifacts.get')}: ${artifact.path}`})), shown);
 }
 
-// null: there are none.
-export async function artifacts(key, signal) {
-	let all = [];
-	try {
-		all = await get(`trabajos/${key}/artifacts`, {signal});
-	} catch (error) {
-		if (error.status !== 404) throw error;
-	}
-	if (!all.length) return null;
+function lost({left_out: count, left_out_paths: paths, error}) {
+	return [error ? h('p.wrong', t('artifacts.error', {why: error})) : null,
+		count ? h('p.small', t('artifacts.left_out', {n: count}), ' ', (paths || []).map(({path, reason}) => [h('bdi', path), ` (${reason}) `])) : null];
+}
+
+// told: what the job says of them. null: there are none.
+export async function artifacts(key, told, signal) {
+	if (!told) return null;
+	const all = await get(`trabajos/${key}/artifacts`, {signal});
 	return h('section.panel.artifacts', {'aria-labelledby': 'artifacts-title'}, h('h2', {id: 'artifacts-title'}, t('artifacts')),
-		h('ul', all.map((artifact) => item(key, artifact))));
+		all.length ? h('ul', all.map((artifact) => item(key, artifact))) : h('p.small', t('artifacts.none')), lost(told));
 }

@@ -127,7 +127,7 @@ class JobPage {
 		this.log.setAttempts(job.attempt);
 		if (ended(job.status) && this.left !== job.attempt) {
 			this.left = job.attempt;
-			artifacts(this.key, this.signal).then((node) => replace(this.parts.left, node)).catch((error) => this.signal.aborted || replace(this.parts.left, problemBox(error)));
+			artifacts(this.key, job.artifacts, this.signal).then((node) => this.signal.aborted || replace(this.parts.left, node)).catch((error) => this.signal.aborted || replace(this.parts.left, problemBox(error)));
 		}
 		if (job.on_done && ended(job.status)) this.deliveries();
 	}

@@ -3,7 +3,7 @@
 import {get} from './api.js';
 import {chart, ranges} from './chart.js';
 import {h, replace} from './dom.js';
-import {number, t} from './i18n.js';
+import {has, number, t} from './i18n.js';
 import {poll} from './live.js';
 import {empty} from './show.js';
 import {duration, exact, now, when} from './time.js';
@@ -27,16 +27,29 @@ function picture(all, span, at) {
 	], span, t('scale.chart', {n: decisions.length}), at);
 }
 
+// What came of a decision, once its time has passed.
+function verdict({verdict: name, needed, late}) {
+	if (!has(`verdict.${name}`)) return null;
+	return h(`span.badge.is-${name}`, {title: t('verdict.more_of_it', {needed, late})}, t(`verdict.${name}`, {needed}));
+}
+
+function judged(data) {
+	const {judged: all, right, more, fewer} = (data.score && data.score.decisions) || {};
+	return all ? h('p', t('scale.judged', {right, all, more, fewer})) : null;
+}
+
 function decision(one) {
 	return h('li', {'data-at': Date.parse(one.at)}, when(one.at), h('strong.number', one.wanted === one.actual ? String(one.wanted) : `${one.actual} → ${one.wanted}`),
-		h('span', one.reason));
+		h('span', one.reason, one.outcome ? [' ', verdict(one.outcome)] : null));
 }
 
 function score(data) {
 	const {scored, inside, early, late} = data.score || {};
 	if (!scored) return h('p', t('scale.no_score'));
 	return [h('p', t('scale.score', {inside, scored, share: Math.round(inside / scored * 100)})), h('p.small', t('scale.score.more', {early, late})),
-		data.starts && data.starts.length ? ranges(data.starts, t('scale.starts', {n: data.starts.length}), duration) : null];
+		data.starts && data.starts.length ? [ranges(data.starts, t('scale.starts', {n: data.starts.length}), duration),
+			h('ul.legend', h('li', h('span.dot.of-told', {'aria-hidden': 'true'}), t('scale.told')), h('li', h('span.dot.of-came', {'aria-hidden': 'true'}), t('scale.came')),
+				h('li', h('span.dot.of-missed', {'aria-hidden': 'true'}), t('scale.missed')))] : null];
 }
 
 function actions(data) {
@@ -70,7 +83,7 @@ class Scale {
 					this.draw();
 				}}, t('scale.hours', {n}))))), picture(all, span, (ms) => this.point(all, ms)), this.line),
 			h('section.panel', {'aria-labelledby': 'score-title'}, h('h2', {id: 'score-title'}, t('scale.forecasts')), score(data)),
-			h('section.panel', {'aria-labelledby': 'decisions-title'}, h('h2', {id: 'decisions-title'}, t('scale.decisions')), h('ol.decisions', data.decisions.slice(0, SHOWN).map(decision))),
+			h('section.panel', {'aria-labelledby': 'decisions-title'}, h('h2', {id: 'decisions-title'}, t('scale.decisions')), judged(data), h('ol.decisions', data.decisions.slice(0, SHOWN).map(decision))),
 			actions(data));
 	}
 

@@ -1,5 +1,6 @@
 """The page as people use it: real browser, real log-in, real jobs."""
 
+import base64
 import json
 import re
 import uuid
@@ -345,6 +346,27 @@ def test_whatever_a_user_writes_is_shown_as_text(go, job, users, repositories, w
     go("user", f"job/{other}")
     browser.see(".outcome")
     assert browser.run("return window.hacked === undefined && !document.querySelector('main img')")
+
+
+def test_artifacts_are_listed_and_looked_at_where_that_is_harmless(go, users, repositories, worker):
+    picture = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+    evil = "<script>window.hacked=1</script>"
+    repository = repositories({"trabajo.yaml": "run: \"true\"\nartifacts: [out/**]\n", "out/a.txt": evil, "out/b.html": evil, "out/c.svg": "<svg/>",
+                               "out/d.png": picture, "out/<img src=x>.txt": "x"})
+    key, status, _ = users["user"].run(repository.url)
+    assert status == "Finished"
+    browser = go("user", f"job/{key}")
+    browser.see(".artifacts", "out/<img src=x>.txt")
+    looks = browser.run("return [...document.querySelectorAll('.artifacts li')].map((row) => [row.querySelector('.path').textContent, row.querySelectorAll('button').length])")
+    assert dict(looks) == {"out/a.txt": 2, "out/b.html": 1, "out/c.svg": 1, "out/d.png": 2, "out/<img src=x>.txt": 2}
+    for css in (".artifacts li:nth-of-type(2) button", ".artifacts li:nth-of-type(5) button"):
+        browser.click(css, "Look")
+    browser.see(".preview pre", evil)
+    trabajos.wait_for("the picture", lambda: browser.run("const one = document.querySelector('.preview img'); return one && one.naturalWidth === 1"))
+    browser.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=browser.profile)
+    browser.click(".artifacts li:nth-of-type(3) button", "Download")
+    trabajos.wait_for("the download", lambda: open(f"{browser.profile}/b.html").read() == evil)
+    assert browser.run("return window.hacked === undefined")
 
 
 # ---- for everybody
