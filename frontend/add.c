@@ -69,6 +69,8 @@ static int reuse_read(struct http_request *request, json_t *spec) {
 
 // The members keep the names of POST /api/v1/trabajos, so that the same job has the same fingerprint however it came.
 static int spec_read(struct http_request *request, struct trabajo_spec *spec) {
+	static const char *const known[] = {"url", "ref", "priority", "timeout", "retries", "run_after", "reuse"};
+	if (param_only(request, known, COUNT_OF(known))) return -1;
 	AUTO_JSON json_t *json = json_object();
 	struct error error AUTO_ERROR = {0};
 	if (ref_read(request, json) || number_read(request, "priority", "priority", json) ||

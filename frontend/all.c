@@ -173,6 +173,8 @@ static void fetch_position(struct listing *listing) {
 
 // ---- parameters
 
+static const char *const known[] = {"limit", "after", "usuario"};
+
 static int whose_read(struct http_request *request, const struct token_claims *claims, struct listing *listing) {
 	const char *usuario;
 	if (param_usuario(request, claims, &usuario) < 0) return -1;
@@ -188,7 +190,8 @@ static void authorised(struct http_request *request, struct token_claims *claims
 	struct listing *listing = mem_zalloc(sizeof *listing);
 	listing->request = request;
 	listing->reads = frontend->reads;
-	if (param_limit(request, &listing->limit) < 0 || whose_read(request, claims, listing)) {
+	if (param_only(request, known, COUNT_OF(known)) || param_limit(request, &listing->limit) < 0 ||
+		whose_read(request, claims, listing)) {
 		listing_free(listing);
 		return;
 	}

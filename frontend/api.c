@@ -70,8 +70,12 @@ void api_query(const struct frontend *frontend, struct http_request *request, co
 
 // ---- pages
 
-int api_page_read(struct http_request *request, const struct token_claims *claims, struct api_page *page) {
+int api_page_read(struct http_request *request, const struct token_claims *claims, const char *const *names, size_t count,
+	struct api_page *page) {
 	int64_t limit = API_PAGE;
+	const char *known[API_NAMES + 1] = {"after"};
+	for (size_t i = 0; i < count && i < API_NAMES; i++) known[i + 1] = names[i];
+	if (param_only(request, known, count + 1)) return -1;
 	*page = (struct api_page){.owner = claims->sub};
 	int given = param_cursor(request, &page->after);
 	if (given < 0 || param_limit(request, &limit) < 0 || param_usuario(request, claims, &page->usuario) < 0) return -1;

@@ -10,6 +10,7 @@
 
 #define API_JSON   "application/json"
 #define API_PARAMS 12  // most of a statement
+#define API_NAMES  10  // of a list, most parameters
 #define API_PAGE   100 // jobs of a page, where limit does not say
 
 // NULL: anybody's, for an administrator; else the caller's own.
@@ -54,7 +55,8 @@ struct api_page {
 	struct param_cursor after;
 	char most[24];
 };
-// From limit, after and usuario; 0, or -1: answered.
-int api_page_read(struct http_request *request, const struct token_claims *claims, struct api_page *page) MUST_USE;
+// From limit, after and usuario; 0, or -1: answered. names: all parameters but after.
+int api_page_read(struct http_request *request, const struct token_claims *claims, const char *const *names, size_t count,
+	struct api_page *page) MUST_USE;
 // Answers with the array, and Link where it goes on; names: the parameters that Link keeps.
 void api_page_answer(struct http_request *request, const struct db_result *result, const char *const *names, size_t count);

@@ -2,15 +2,16 @@
 #include "frontend/api.h"
 #include "frontend/api_statements.h"
 
+static const char *const kept[] = {"limit", "usuario"};
+
 static void answer(struct http_request *request, const struct db_result *result, void *arg) {
 	(void)arg;
-	static const char *const kept[] = {"limit", "usuario"};
 	api_page_answer(request, result, kept, COUNT_OF(kept));
 }
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
 	struct api_page page;
-	if (api_page_read(request, claims, &page)) return;
+	if (api_page_read(request, claims, kept, COUNT_OF(kept), &page)) return;
 	const struct api_query query = {.statement = &api_statement_dead,
 		.params = {page.owner, page.usuario, page.behind, page.behind_us, page.most},
 		.count = 5,

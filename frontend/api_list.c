@@ -74,7 +74,7 @@ static void authorised(struct http_request *request, struct token_claims *claims
 	struct api_page page;
 	AUTO_FREE char *label = NULL, *since = NULL, *until = NULL;
 	const char *status, *value, *order;
-	if (api_page_read(request, claims, &page) || status_read(request, &status) < 0 ||
+	if (api_page_read(request, claims, kept, COUNT_OF(kept), &page) || status_read(request, &status) < 0 ||
 		label_read(request, &label, &value) < 0 || order_read(request, &order) < 0 ||
 		bound_read(request, "since", &since) < 0 || bound_read(request, "until", &until) < 0)
 		return;

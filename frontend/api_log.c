@@ -143,7 +143,9 @@ static bool wants_events(struct http_request *request) {
 }
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
+	static const char *const known[] = {"attempt", "stream", "follow"};
 	const struct frontend *frontend = arg;
+	if (param_only(request, known, COUNT_OF(known))) return;
 	struct log_asking *asking = mem_zalloc(sizeof *asking);
 	*asking =
 		(struct log_asking){.frontend = frontend, .claims = token_claims_hold(claims), .events = wants_events(request)};

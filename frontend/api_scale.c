@@ -11,11 +11,12 @@ static void answer(struct http_request *request, const struct db_result *result,
 }
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
+	static const char *const known[] = {"limit"};
 	int64_t limit = API_PAGE;
 	char most[24];
 	if (!(claims->roles & TOKEN_ROLE_ADMIN)) {
 		answer_problem(request, 403, 0, "The decisions on workers need the realm role admin.");
-	} else if (param_limit(request, &limit) >= 0) {
+	} else if (param_only(request, known, COUNT_OF(known)) == 0 && param_limit(request, &limit) >= 0) {
 		snprintf(most, sizeof most, "%" PRId64, limit);
 		api_query(arg, request,
 			&(struct api_query){.statement = &api_statement_scale, .params = {most}, .count = 1, .answer = answer});

@@ -1,6 +1,7 @@
 #include "frontend/param.h"
 
 #include "frontend/answer.h"
+#include "lib/mem.h"
 #include "lib/moment.h"
 
 #include <errno.h>
@@ -19,6 +20,34 @@ int param_read(struct http_request *request, const char *name, const char **valu
 	else
 		return 1;
 	return -1;
+}
+
+static bool is_among(const char *name, const char *const *names, size_t count) {
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0) return true;
+	return false;
+}
+
+static char *listed(const char *const *names, size_t count) {
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	if (!out) abort();
+	for (size_t i = 0; i < count; i++) fprintf(out, "%s%s", i ? ", " : "", names[i]);
+	if (fclose(out)) abort();
+	return text;
+}
+
+// A filter that is misspelt must not be a list of everything.
+int param_only(struct http_request *request, const char *const *names, size_t count) {
+	const char *name;
+	for (size_t i = 0; (name = http_param_name(request, i)); i++) {
+		if (is_among(name, names, count)) continue;
+		AUTO_FREE char *known = listed(names, count);
+		answer_problem(request, 400, 0, "The parameter %.50s is not known here; known are %s.", name, known);
+		return -1;
+	}
+	return 0;
 }
 
 int param_limit(struct http_request *request, int64_t *limit) {

@@ -204,15 +204,16 @@ static void create(struct http_request *request, struct token_claims *claims, vo
 
 // ---- GET: the list
 
+static const char *const kept[] = {"limit", "usuario"};
+
 static void answer_list(struct http_request *request, const struct db_result *result, void *arg) {
 	(void)arg;
-	static const char *const names[] = {"limit", "usuario"};
-	api_page_answer(request, result, names, COUNT_OF(names));
+	api_page_answer(request, result, kept, COUNT_OF(kept));
 }
 
 static void list(struct http_request *request, struct token_claims *claims, void *arg) {
 	struct api_page page;
-	if (api_page_read(request, claims, &page)) return;
+	if (api_page_read(request, claims, kept, COUNT_OF(kept), &page)) return;
 	const struct db_statement *of_name = page.usuario ? &statement_list_usuario : &statement_list_all;
 	api_query(arg, request,
 		&(struct api_query){.statement = page.owner ? &statement_list_owner : of_name,

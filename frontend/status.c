@@ -1,6 +1,7 @@
 // GET /status?key=K: one job of the caller's, or of anybody's for an admin, as an array of none or one.
 #include "frontend/answer.h"
 #include "frontend/frontend.h"
+#include "frontend/param.h"
 #include "frontend/statements.h"
 #include "lib/mem.h"
 #include "lib/uuid.h"
@@ -41,8 +42,10 @@ static void look(struct http_request *request, const struct token_claims *claims
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
 	const struct frontend *frontend = arg;
+	static const char *const known[] = {"key"};
 	char key[UUID_TEXT];
 	size_t length = 0;
+	if (param_only(request, known, COUNT_OF(known))) return;
 	const char *text = http_param(request, "key", &length);
 	if (!text || http_param_count(request, "key") > 1)
 		answer_problem(request, 400, 0, "The parameter key is needed once: the key that /add gave.");

@@ -53,6 +53,7 @@ const struct text_pair text_es[] = {
 	// ---- parameters and members
 	{"The parameter {} was sent more than once.", "El parámetro {1} se ha enviado más de una vez."},
 	{"The parameter {} has a NUL in it.", "El parámetro {1} contiene un NUL."},
+	{"The parameter {} is not known here; known are {}.", "El parámetro {1} no se conoce aquí; se conocen {2}."},
 	{"The parameter {} is empty.", "El parámetro {1} está vacío."},
 	{"The parameter limit must be a whole number from {} to {}.", "El parámetro limit debe ser un número entero de {1} a {2}."},
 	{"The parameter {} must be a UUID.", "El parámetro {1} debe ser un UUID."},
@@ -176,6 +177,19 @@ const struct text_pair text_es[] = {
 	{"You have {} schedules already; delete one first.", "Ya tiene {1} horarios; borre antes uno."},
 	{"The decisions on workers need the realm role admin.", "Las decisiones sobre los workers necesitan el rol admin."},
 	{"The list of workers needs the realm role admin.", "La lista de los workers necesita el rol admin."},
+
+	{"You follow as many logs at the same time as one user may.", "Sigue a la vez tantos registros como puede un usuario."},
+	{"As many logs as possible are followed here already.", "Aquí ya se siguen tantos registros como es posible."},
+	{"This server is stopping; ask again.", "Este servidor se está parando; pregunte de nuevo."},
+	{"Last-Event-ID names an attempt that this job has not had.", "Last-Event-ID nombra un intento que este trabajo no ha tenido."},
+	{"Last-Event-ID must be the id of an event of this log, ATTEMPT.SEQ.",
+		"Last-Event-ID debe ser el id de un evento de este registro, INTENTO.NÚMERO."},
+	{"The job has had no such attempt.", "El trabajo no ha tenido ese intento."},
+	{"The parameter attempt must be a whole number from 1 on.", "El parámetro attempt debe ser un número entero desde 1."},
+	{"The parameter stream must be stdout or stderr.", "El parámetro stream debe ser stdout o stderr."},
+	{"The parameter follow must be 1 or 0.", "El parámetro follow debe ser 1 o 0."},
+	{"The job has left no artifact of this path.", "El trabajo no ha dejado ningún artefacto con esta ruta."},
+	{"the range lies behind the end of {} bytes", "el rango queda tras el final de {1} bytes"},
 
 	// ---- cron entries
 	{"it cannot be read; see crontab(5)", "no se puede leer; véase crontab(5)"},

@@ -75,6 +75,7 @@ unsigned http_header_count(const struct http_request *request, const char *name)
 // Query parameter, percent-decoded, or a form's field (application/x-www-form-urlencoded POST; the form is looked at where the
 // query has none). *length may contain NULs: compare it with strlen. NULL: absent. "" where it has no value.
 const char *http_param(const struct http_request *request, const char *name, size_t *length);
+const char *http_param_name(const struct http_request *request, size_t index); // in the order in which they came; NULL: no more
 unsigned http_param_count(const struct http_request *request, const char *name); // query and form together
 const char *http_body(const struct http_request *request, size_t *length);
 bool http_body_is(const struct http_request *request, const char *type); // by its media type, parameters aside

@@ -18,6 +18,32 @@ bool http_body_is(const struct http_request *request, const char *type) {
 	return length == strlen(type) && strncasecmp(given, type, length) == 0;
 }
 
+// JSON knows one kind of number: 3.0 is 3 (JSON Schema, section 6.1.1 of validation).
+static json_t *whole_of(const json_t *value) {
+	double number = json_is_real(value) ? json_real_value(value) : 0.5;
+	bool whole = number >= -9007199254740992.0 && number <= 9007199254740992.0 && number == (double)(json_int_t)number;
+	return whole ? json_integer((json_int_t)number) : NULL;
+}
+
+// Nesting is bounded by json_read.
+static void make_whole(json_t *json) { // NOLINT(misc-no-recursion)
+	const char *name;
+	json_t *value, *whole;
+	size_t i;
+	json_object_foreach(json, name, value) {
+		if ((whole = whole_of(value)))
+			json_object_set_new(json, name, whole);
+		else
+			make_whole(value);
+	}
+	json_array_foreach(json, i, value) {
+		if ((whole = whole_of(value)))
+			json_array_set_new(json, i, whole);
+		else
+			make_whole(value);
+	}
+}
+
 int http_json(struct http_request *request, json_t **object) {
 	size_t length;
 	const char *text = http_body(request, &length);
@@ -34,6 +60,7 @@ int http_json(struct http_request *request, json_t **object) {
 		return refuse(request, 400, detail);
 	}
 	if (!json_is_object(json)) return refuse(request, 400, "The body must be a JSON object.");
+	make_whole(json);
 	*object = STEAL(json);
 	return 0;
 }

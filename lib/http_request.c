@@ -323,6 +323,12 @@ const char *http_param(const struct http_request *request, const char *name, siz
 	return NULL;
 }
 
+const char *http_param_name(const struct http_request *request, size_t index) {
+	const struct http_field *field = request->params;
+	while (field && index--) field = field->next;
+	return field ? field->name : NULL;
+}
+
 unsigned http_param_count(const struct http_request *request, const char *name) {
 	unsigned count = 0;
 	for (const struct http_field *field = request->params; field; field = field->next)

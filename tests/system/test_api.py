@@ -196,6 +196,12 @@ def test_a_bad_body_is_refused(user, path, body, content, status, word):
     problem(user.session.post(user.url + path, data=body, headers=headers, timeout=30), status, word)
 
 
+def test_a_whole_number_may_be_written_with_a_point(user, script):
+    answer = post(user, script("true").url, priority=3.0, timeout_s=6e1, run_after=3600.0)
+    assert answer.status_code == 202 and answer.json()["priority"] == 3 and answer.json()["timeout_s"] == 60, answer.text
+    act(user, answer.json()["key"], "cancel")
+
+
 @pytest.mark.parametrize("moment", ["soon", "-1", "2026-13-01T00:00:00Z", "1e3", "99999999999"])
 def test_a_bad_moment_for_add_is_named(user, script, moment):
     problem(user.get("/add", url=script("true").url, run_after=moment), 400, "run_after")
@@ -287,6 +293,7 @@ def test_a_page_goes_on_where_its_last_job_was_removed(stack, users, script):
     ({"status": ""}, 400, "status"), ({"label": "=x"}, 400, "label"), ({"label": ""}, 400, "label"), ({"usuario": "*"}, 403, "admin"),
     ({"limit": ["1", "2"]}, 400, "limit"), ({"after": "12." + str(uuid.uuid4()) + "x"}, 400, "after"), ({"order": "newest"}, 400, "order"),
     ({"since": "yesterday"}, 400, "since"), ({"until": "2020-13-01T00:00:00Z"}, 400, "until"),
+    ({"statuss": "Failed"}, 400, "statuss"), ({"Limit": "1"}, 400, "Limit"),
     ({"after": "99999999999999999." + str(uuid.uuid4())}, 400, "after"),
 ])
 def test_a_bad_parameter_of_a_list_is_named(user, params, status, word):

@@ -36,6 +36,19 @@ def test_every_route_is_in_the_contract_and_every_call_of_the_contract_has_a_rou
     assert sorted(set(routes())) == sorted(set(calls()))
 
 
+def test_no_name_stands_twice_in_a_mapping():
+    class Strict(yaml.SafeLoader):
+        pass
+
+    def construct(loader, node, deep=False):
+        names = [loader.construct_object(name) for name, _ in node.value if name.tag != "tag:yaml.org,2002:merge"]
+        assert len(names) == len(set(names)), (node.start_mark.line, sorted(names))
+        loader.flatten_mapping(node)
+        return yaml.SafeLoader.construct_mapping(loader, node, deep)
+    Strict.add_constructor("tag:yaml.org,2002:map", construct)
+    yaml.load((trabajos.ROOT / "docs/openapi.yaml").read_text(encoding="utf-8"), Strict)
+
+
 def test_every_call_names_its_errors_and_an_example_or_a_schema():
     for path, item in CONTRACT["paths"].items():
         for method in METHODS & item.keys():
