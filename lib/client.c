@@ -18,7 +18,8 @@ struct exchange {
 	void *arg;
 	char *body;
 	size_t length, room, most;
-	bool too_large;
+	bool too_large, only_status, denied;
+	bool (*may_dial)(const struct sockaddr *address);
 	char why[CURL_ERROR_SIZE];
 };
 LIST_HEAD(exchanges, exchange);
@@ -36,6 +37,22 @@ static void check(bool fine) {
 }
 
 // ---- one exchange
+
+// Before each address is dialled, of which libcurl may try several side by side.
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address) {
+	struct exchange *exchange = arg;
+	(void)purpose;
+	if (!exchange->may_dial(&address->addr)) exchange->denied = true;
+	if (exchange->denied) return CURL_SOCKET_BAD;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+// Before anything is sent: another address of the same name may have been dialled already.
+static int before_request(void *arg, char *to, char *from, int to_port, int from_port) {
+	const struct exchange *exchange = arg;
+	(void)to, (void)from, (void)to_port, (void)from_port;
+	return exchange->denied ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
 
 static size_t take_body(char *data, size_t one, size_t length, void *arg) {
 	(void)one;
@@ -68,7 +85,9 @@ static void fill_error(const struct exchange *exchange, CURLcode code, struct er
 	char *url = NULL;
 	curl_easy_getinfo(exchange->curl, CURLINFO_EFFECTIVE_URL, &url);
 	const char *why = exchange->why[0] ? exchange->why : curl_easy_strerror(code);
-	if (exchange->too_large || code == CURLE_FILESIZE_EXCEEDED)
+	if (exchange->denied)
+		error_set(error, ERROR_DENIED, "%s: the host leads to an address that is not allowed", url);
+	else if (exchange->too_large || code == CURLE_FILESIZE_EXCEEDED)
 		error_set(error, ERROR_LIMIT, "%s: the answer is larger than %zu bytes", url, exchange->most);
 	else if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
 		error_set(error, ERROR_INPUT, "%s: %s", url, why);
@@ -79,6 +98,7 @@ static void fill_error(const struct exchange *exchange, CURLcode code, struct er
 static void finish(struct exchange *exchange, CURLcode code) {
 	AUTO_ERROR struct error error = {.kind = ERROR_NONE};
 	long status = 0;
+	if (exchange->only_status && exchange->too_large && !exchange->denied) code = CURLE_OK;
 	if (code == CURLE_OK)
 		curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &status);
 	else
@@ -103,12 +123,20 @@ static void set_up(struct exchange *exchange, const struct client_request *reque
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
-	SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->most_bytes);
 	SET(CURLOPT_BUFFERSIZE, 16384L);
 	SET(CURLOPT_ERRORBUFFER, exchange->why);
 	SET(CURLOPT_WRITEFUNCTION, take_body);
 	SET(CURLOPT_WRITEDATA, exchange);
 	SET(CURLOPT_PRIVATE, exchange);
+	if (request->may_dial) {
+		SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+		SET(CURLOPT_OPENSOCKETDATA, exchange);
+		SET(CURLOPT_PREREQFUNCTION, before_request);
+		SET(CURLOPT_PREREQDATA, exchange);
+		SET(CURLOPT_FRESH_CONNECT, 1L);
+		SET(CURLOPT_FORBID_REUSE, 1L);
+	}
+	if (!request->only_status) SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->most_bytes);
 	if (request->ca_file) SET(CURLOPT_CAINFO, request->ca_file);
 	if (request->unix_socket) SET(CURLOPT_UNIX_SOCKET_PATH, request->unix_socket);
 	if (request->body) {
@@ -262,6 +290,8 @@ void client_send(struct client *client, const struct client_request *request, cl
 	exchange->done = done;
 	exchange->arg = arg;
 	exchange->most = request->most_bytes;
+	exchange->only_status = request->only_status;
+	exchange->may_dial = request->may_dial;
 	exchange->curl = curl_easy_init();
 	check(exchange->curl);
 	set_up(exchange, request);

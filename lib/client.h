@@ -4,8 +4,10 @@
 #include "lib/error.h"
 #include "lib/loop.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 struct client;
 
@@ -20,6 +22,10 @@ struct client_request {
 	const char *method;         // NULL: GET
 	const char *body;           // NULL: none
 	size_t most_bytes;          // larger answers fail (ERROR_LIMIT)
+	bool only_status;           // they do not fail: what came of them is not of interest
+	// Whether an address may be dialled, asked of each before it is; one that may not be ends it all (ERROR_DENIED). Such requests
+	// share no connections. NULL: any.
+	bool (*may_dial)(const struct sockaddr *address);
 	int64_t timeout_ms;
 };
 // status 0: no answer (error says why); body is NUL-terminated. No redirects are followed, no proxy is used.

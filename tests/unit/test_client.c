@@ -2,6 +2,7 @@
 #include "lib/http.h"
 #include "lib/mem.h"
 
+#include <netdb.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
@@ -190,6 +191,62 @@ static void an_answer_over_the_limit_fails(void **state) {
 	}
 }
 
+static void where_only_the_status_counts_any_answer_will_do(void **state) {
+	(void)state;
+	const char *paths[] = {"/large", "/endless", "/say"};
+	for (size_t i = 0; i < COUNT_OF(paths); i++) {
+		ask((struct client_request){.only_status = true}, paths[i]);
+		loop_run(loop);
+		assert_int_equal(got.status, 200);
+		assert_int_equal(got.kind, ERROR_NONE);
+		assert_true(got.length <= 1000);
+	}
+}
+
+static int dialled;
+
+static bool allow(const struct sockaddr *address) {
+	dialled++;
+	return address->sa_family == AF_INET;
+}
+
+static bool refuse(const struct sockaddr *address) {
+	(void)address;
+	dialled++;
+	return false;
+}
+
+static void an_address_is_judged_when_it_is_dialled(void **state) {
+	(void)state;
+	dialled = 0;
+	for (int i = 0; i < 2; i++) {
+		ask((struct client_request){.may_dial = allow}, "/say");
+		loop_run(loop);
+		assert_int_equal(got.status, 200);
+	}
+	assert_int_equal(dialled, 2); // no connection is used twice
+	ask((struct client_request){.may_dial = refuse}, "/say");
+	loop_run(loop);
+	assert_int_equal(got.status, 0);
+	assert_int_equal(got.kind, ERROR_DENIED);
+	assert_int_equal(dialled, 3);
+}
+
+static void one_address_that_is_refused_condemns_the_name(void **state) {
+	(void)state;
+	struct addrinfo *found = NULL;
+	if (getaddrinfo("localhost", NULL, &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &found)) skip();
+	bool both = false;
+	for (struct addrinfo *each = found; each; each = each->ai_next) both = both || each->ai_family == AF_INET6;
+	freeaddrinfo(found);
+	if (!both) skip();
+	AUTO_FREE char *url = mem_format("http://localhost:%u/say", http_server_port(server));
+	ask((struct client_request){.url = url, .may_dial = allow}, "");
+	loop_run(loop);
+	assert_int_equal(got.status, 0);
+	assert_int_equal(got.kind, ERROR_DENIED);
+}
+
 static void silence_ends_at_the_timeout(void **state) {
 	(void)state;
 	int64_t start_ms = loop_now_ms();
@@ -331,6 +388,9 @@ int main(void) {
 		T(an_error_status_is_an_answer),
 		T(a_redirect_is_not_followed),
 		T(an_answer_over_the_limit_fails),
+		T(where_only_the_status_counts_any_answer_will_do),
+		T(an_address_is_judged_when_it_is_dialled),
+		T(one_address_that_is_refused_condemns_the_name),
 		T(silence_ends_at_the_timeout),
 		T(a_port_that_nobody_listens_on_is_unavailable),
 		T(other_schemes_and_nonsense_are_refused),
