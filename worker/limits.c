@@ -204,15 +204,15 @@ static void try_v1(struct limits *limits, const char *cgroups, const char *mount
 	if (limits->memory || limits->processes) limits->version = 1;
 }
 
-// The children of `own` shall have the controllers.
+// The children of `own` shall have the controllers: all or none, by one write. With a process in the group the kernel refuses memory
+// and takes the others, and the group then is one of threads, whose children no process can be moved to.
 static int hand_down(int own, const char *controllers) {
-	int failed = 0;
-	static const char *const wanted[] = {"+memory", "+pids", "+cpu"};
-	for (size_t i = 0; i < COUNT_OF(wanted); i++)
-		if (in_list(controllers, wanted[i] + 1, " \n") && limits_write(own, "cgroup.subtree_control", wanted[i]) != 0 &&
-			i < 2)
-			failed = errno;
-	return failed;
+	static const char *const wanted[] = {"memory", "pids", "cpu"};
+	char text[64] = "";
+	for (size_t i = 0, at = 0; i < COUNT_OF(wanted); i++)
+		if (in_list(controllers, wanted[i], " \n"))
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s+%s", at ? " " : "", wanted[i]);
+	return limits_write(own, "cgroup.subtree_control", text) == 0 ? 0 : errno;
 }
 
 // The worker steps aside into a child of its own group; with `all`, whoever else is in it too.
@@ -246,7 +246,7 @@ static void try_v2(struct limits *limits, const char *cgroups, const char *mount
 	AUTO_FREE char *path = limits_own_group(cgroups, "");
 	// The top of what can be seen: a container's own group, all of whose processes are ours to move.
 	bool container = path && strcmp(path, "/") == 0;
-	int failed = hand_down(own, controllers);
+	int failed = memory || container ? hand_down(own, controllers) : EBUSY;
 	if (failed == EBUSY && step_aside(own, container) == 0) failed = hand_down(own, controllers);
 	if (failed) {
 		close(own);
