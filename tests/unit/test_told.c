@@ -29,7 +29,7 @@ static int64_t number(const char *sql) {
 static void note(int64_t attempt) {
 	struct told_range range = {.key = "00000000-0000-7000-8000-000000000001",
 		.attempt = attempt,
-		.at_ms = 1000 + attempt,
+		.at_ms = 1000 + attempt % 1000,
 		.low_ms = 1,
 		.high_ms = 2};
 	told_note(told, &range);
