@@ -85,8 +85,10 @@ static int64_t pause_of(const struct api_call *call, const struct client_reply *
 	return wait_s * 1000 > pause_ms ? wait_s * 1000 : pause_ms;
 }
 
-int api_send(const struct api_call *call, struct client_reply *reply, struct error *error) {
+int api_send(const struct api_call *call, struct client_reply *reply, struct error *told) {
 	AUTO_FREE char *refused = NULL;
+	AUTO_ERROR struct error unheard = {0};
+	struct error *error = told ? told : &unheard; // its kind decides here, too
 	*reply = (struct client_reply){0};
 	for (unsigned tries = 0;; tries++) {
 		AUTO_FREE char *token = mem_strdup(auth_token(refused, error)); // a tick may change it meanwhile

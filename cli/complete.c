@@ -3,6 +3,7 @@
 #include "cli/api.h"
 #include "cli/cli.h"
 #include "cli/text.h"
+#include "cli/url.h"
 #include "cli/words.h"
 #include "lib/lifecycle.h"
 #include "lib/mem.h"
@@ -109,9 +110,18 @@ static bool offer_value(const struct flag *flag, void *arg) {
 
 // ---- operands
 
+// The server is the environment's; an option for it may stand among the words, but they are not finished.
+static bool has_server(void) {
+	static const char *operands[1];
+	size_t count;
+	if (args_parse(&cli_common, 1, 0, NULL, operands, &count, &(struct error){0})) return false;
+	cli.server = url_server(cli.server, cli.allow_http, NULL);
+	return cli.server != NULL;
+}
+
 static void offer_list(const char *path, const char *name, const char *meaning, const char *typed) {
 	AUTO_JSON json_t *list = NULL;
-	if (api_get(&list, NULL, "%s", path)) return; // not logged in, or away: nothing to offer
+	if (!has_server() || api_get(&list, NULL, "%s", path)) return; // not logged in, or away: nothing to offer
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *item = json_array_get(list, i);
 		const char *word = json_text(item, name), *url = json_text(item, meaning), *status = json_text(item, "status");

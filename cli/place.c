@@ -33,12 +33,23 @@ static bool is_free(int folder, const char *name) {
 	return fstatat(folder, name, &about, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT;
 }
 
+// Looked at as a whole, before anything is made.
+static bool is_below(const char *path) {
+	for (;; path++) {
+		size_t length = strcspn(path, "/");
+		if (!is_component(path, length)) return false;
+		path += length;
+		if (!*path) return true;
+	}
+}
+
 int place_open(int root, const char *path, bool replaces, struct place *place, struct error *error) {
-	*place = (struct place){.folder = fcntl(root, F_DUPFD_CLOEXEC, 3), .fd = -1};
+	*place = (struct place){.folder = -1, .fd = -1};
+	if (!is_below(path)) return error_set(error, ERROR_INPUT, _("\"%s\" is no path below the folder"), path);
+	place->folder = fcntl(root, F_DUPFD_CLOEXEC, 3);
 	const char *at = path;
 	while (place->folder >= 0) {
 		size_t length = strcspn(at, "/");
-		if (!is_component(at, length)) return error_set(error, ERROR_INPUT, _("%s: it leads out of the folder"), path);
 		free(place->name);
 		place->name = mem_strndup(at, length);
 		if (!at[length]) break;
