@@ -85,25 +85,25 @@ static int64_t pause_of(const struct api_call *call, const struct client_reply *
 	return wait_s * 1000 > pause_ms ? wait_s * 1000 : pause_ms;
 }
 
-int api_send(const struct api_call *call, struct client_reply *reply, struct error *told) {
+int api_send(const struct api_call *call, struct client_reply *reply, struct error *error) {
 	AUTO_FREE char *refused = NULL;
 	AUTO_ERROR struct error unheard = {0};
-	struct error *error = told ? told : &unheard; // its kind decides here, too
+	struct error *problem = error ? error : &unheard; // its kind decides here, too
 	*reply = (struct client_reply){0};
 	for (unsigned tries = 0;; tries++) {
-		AUTO_FREE char *token = mem_strdup(auth_token(refused, error)); // a tick may change it meanwhile
+		AUTO_FREE char *token = mem_strdup(auth_token(refused, problem)); // a tick may change it meanwhile
 		if (!token) return -1;
-		int result = send_once(call, token, reply, error);
+		int result = send_once(call, token, reply, problem);
 		if (result == 0 && ((reply->status >= 200 && reply->status < 300) || reply->status == 304)) return 0;
-		if (result && error->kind != ERROR_UNAVAILABLE) return -1;
-		if (result == 0) refusal(reply, error);
+		if (result && problem->kind != ERROR_UNAVAILABLE) return -1;
+		if (result == 0) refusal(reply, problem);
 		bool another = reply->status == 401 && !refused;
 		int64_t pause_ms = another ? 0 : pause_of(call, reply, tries);
 		if (pause_ms < 0) return -1;
 		if (another) refused = STEAL(token);
-		if (pause_ms > 0 && cli_pause(pause_ms)) return error_set(error, ERROR_CONFLICT, _("interrupted"));
+		if (pause_ms > 0 && cli_pause(pause_ms)) return error_set(problem, ERROR_CONFLICT, _("interrupted"));
 		client_reply_clear(reply);
-		error_clear(error);
+		error_clear(problem);
 	}
 }
 
