@@ -136,7 +136,7 @@ link = $(Q)mkdir -p $(@D); echo 'ld  $@'; $(CC) $(LDFLAGS) -o $@ $(filter %.o %.
 $(BIN)/trabajos-frontend: $(B)/frontend/main.o $(B)/libfrontend.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose))
 $(BIN)/trabajos-worker: $(B)/worker/main.o $(B)/libworker.a $(LIB)
-	$(call link,$(LIBS_COMMON) $(call pkg,yaml-0.1 libseccomp))
+	$(call link,$(LIBS_COMMON) $(call pkg,libcurl yaml-0.1 libseccomp))
 $(BIN)/trabajos-fetch: $(B)/worker/fetch/main.o $(B)/libfetch.a $(B)/libworker.a $(LIB)
 	$(call link,$(call pkg,libgit2 jansson yaml-0.1 uuid libcrypto) -lm)
 # Started for every job and inside of its box: static, so that nothing has to be found and relocated there, and without the
@@ -179,7 +179,7 @@ $(B)/clock.so: tests/faults/clock.c
 # ---- fuzz targets (tests/fuzz): what reads strangers' bytes, with clang's libFuzzer, in build/fuzz
 
 FUZZED_C := $(addprefix lib/,address.c cron.c digest.c error.c giturl.c http_peer.c json.c loop.c mem.c moment.c option.c resultado.c \
-	trabajo.c uuid.c) $(wildcard frontend/token*.c) cli/sse.c cli/text.c worker/environment.c worker/fetch_result.c worker/fetch/path.c \
+	trabajo.c uuid.c webhook.c) $(wildcard frontend/token*.c) cli/sse.c cli/text.c worker/environment.c worker/fetch_result.c worker/fetch/path.c \
 	$(sort $(wildcard worker/plan*.c))
 FUZZ_C := $(call c_in,tests/fuzz)
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(filter tests/fuzz/fuzz_%.c,$(FUZZ_C)))

@@ -4,6 +4,7 @@
 #include "frontend/frontend.h"
 #include "frontend/param.h"
 #include "lib/mem.h"
+#include "lib/webhook.h"
 
 #include <errno.h>
 #include <string.h>
@@ -67,15 +68,31 @@ static int reuse_read(struct http_request *request, json_t *spec) {
 	return -1;
 }
 
+static int on_done_read(const struct frontend *frontend, struct http_request *request, json_t *spec) {
+	const char *text;
+	struct error error AUTO_ERROR = {0};
+	int status = param_read(request, "on_done", &text);
+	if (status <= 0) return status;
+	json_t *value = json_string(text);
+	if (!value) {
+		answer_problem(request, 400, 0, "The parameter on_done is not UTF-8.");
+		return -1;
+	}
+	if (member_add(request, "on_done", "on_done", value, spec)) return -1;
+	if (webhook_allowed(spec, frontend->webhook_allow, &error) == 0) return 0;
+	answer_problem(request, 400, 0, "The parameter on_done was not accepted: %s.", error_text(&error));
+	return -1;
+}
+
 // The members keep the names of POST /api/v1/trabajos, so that the same job has the same fingerprint however it came.
-static int spec_read(struct http_request *request, struct trabajo_spec *spec) {
-	static const char *const known[] = {"url", "ref", "priority", "timeout", "retries", "run_after", "reuse"};
+static int spec_read(const struct frontend *frontend, struct http_request *request, struct trabajo_spec *spec) {
+	static const char *const known[] = {"url", "ref", "priority", "timeout", "retries", "run_after", "reuse", "on_done"};
 	if (param_only(request, known, COUNT_OF(known))) return -1;
 	AUTO_JSON json_t *json = json_object();
 	struct error error AUTO_ERROR = {0};
 	if (ref_read(request, json) || number_read(request, "priority", "priority", json) ||
 		number_read(request, "timeout", "timeout_s", json) || number_read(request, "retries", "retries", json) ||
-		run_after_read(request, json) || reuse_read(request, json))
+		run_after_read(request, json) || reuse_read(request, json) || on_done_read(frontend, request, json))
 		return -1;
 	if (!trabajo_spec_read(json_object_size(json) ? json : NULL, spec, &error)) return 0;
 	answer_problem(request, 400, 0, "The parameters were not accepted: %s.", error_text(&error));
@@ -102,7 +119,7 @@ static void authorised(struct http_request *request, struct token_claims *claims
 	const struct frontend *frontend = arg;
 	if (accept_rate(frontend, request, claims)) return;
 	struct trabajo trabajo = {0};
-	if (url_read(frontend, request, &trabajo.url) || spec_read(request, &trabajo.spec))
+	if (url_read(frontend, request, &trabajo.url) || spec_read(frontend, request, &trabajo.spec))
 		trabajo_clear(&trabajo);
 	else
 		accept_job(frontend, request, claims, &trabajo, &(struct accept_port){.done = answer_added});

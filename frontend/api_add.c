@@ -3,6 +3,7 @@
 #include "frontend/api.h"
 #include "frontend/api_statements.h"
 #include "lib/mem.h"
+#include "lib/webhook.h"
 
 #include <string.h>
 
@@ -34,7 +35,9 @@ static int body_read(
 	}
 	if (accept_url(frontend, request, "member", url, &trabajo->url)) return -1;
 	json_object_del(rest, "url");
-	if (trabajo_spec_read(json_object_size(rest) ? rest : NULL, &trabajo->spec, &error) == 0) return 0;
+	if (trabajo_spec_read(json_object_size(rest) ? rest : NULL, &trabajo->spec, &error) == 0 &&
+		webhook_allowed(trabajo->spec.json, frontend->webhook_allow, &error) == 0)
+		return 0;
 	answer_problem(request, 400, 0, "The body was not accepted: %s.", error_text(&error));
 	return -1;
 }
@@ -51,8 +54,10 @@ static json_t *env_names(const json_t *env) {
 
 static json_t *job_json(const struct trabajo *trabajo, const struct token_claims *claims) {
 	const struct trabajo_spec *spec = &trabajo->spec;
-	json_t *json = spec->json ? json_copy(spec->json) : json_object(), *env = json_object_get(json, "env");
+	json_t *json = spec->json ? json_copy(spec->json) : json_object(), *env = json_object_get(json, "env"),
+	       *on_done = json_object_get(json, "on_done");
 	if (env) json_object_set_new(json, "env", env_names(env));
+	if (on_done) json_object_set_new(json, "on_done", webhook_shown(on_done));
 	json_object_set_new(json, "url", json_string(trabajo->url));
 	json_object_set_new(json, "usuario", json_string(claims->usuario));
 	json_object_set_new(json, "status", json_string("Queued"));

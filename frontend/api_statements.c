@@ -48,3 +48,5 @@ const struct db_statement api_statement_artifacts = {"api_artifacts", "SELECT ap
 
 const struct db_statement api_statement_artifact = {
 	"api_artifact", "SELECT known::int, blob, size, type, sha256, place FROM api_artifact($1::uuid, $2, $3)"};
+
+const struct db_statement api_statement_deliveries = {"api_deliveries", "SELECT api_deliveries($1::uuid, $2)"};

@@ -22,6 +22,8 @@ extern const struct db_statement api_statement_dead_replay;
 extern const struct db_statement api_statement_artifacts;
 // As before, and $3 path → (whether there is such a job, blob or NULL, size, type, SHA-256, place)
 extern const struct db_statement api_statement_artifact;
+// $1 key, $2 owner, NULL: anybody's → (the tries of its webhooks as a JSON array, NULL: there is no such job)
+extern const struct db_statement api_statement_deliveries;
 // → (the workers as a JSON array)
 extern const struct db_statement api_statement_workers;
 // $1 most decisions and actions → (both, the forecast and its score, as JSON)

@@ -17,7 +17,7 @@ struct frontend {
 	struct auth *auth;
 	struct intake *intake;
 	struct rate *rate;
-	struct giturl_rules *git_allow;
+	struct giturl_rules *git_allow, *webhook_allow;
 	struct db_session *reads, *writes; // NULL: no ledger yet; apart, so that no read waits for a row's lock
 	struct follow *follow;             // NULL: no ledger yet
 	struct prepare *prepare;
@@ -48,6 +48,7 @@ void api_dead_handle(struct http_request *request, void *arg);
 void api_dead_replay_handle(struct http_request *request, void *arg);
 void api_scale_handle(struct http_request *request, void *arg);
 void api_workers_handle(struct http_request *request, void *arg);
+void deliveries_handle(struct http_request *request, void *arg);
 void artifacts_list_handle(struct http_request *request, void *arg);
 void artifacts_get_handle(struct http_request *request, void *arg);
 void schedules_handle(struct http_request *request, void *arg);

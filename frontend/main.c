@@ -225,6 +225,7 @@ static void close_all(struct run *run) {
 	auth_close(frontend->auth);
 	rate_free(frontend->rate);
 	giturl_rules_free(frontend->git_allow);
+	giturl_rules_free(frontend->webhook_allow);
 	loop_timer_free(run->watch);
 	loop_timer_free(run->drain);
 	for (size_t i = 0; i < COUNT_OF(run->signals); i++) loop_signal_remove(run->signals[i]);
@@ -239,6 +240,7 @@ static int check(struct run *run) {
 	code = check_postgres(&frontend_options.db, code);
 	code = check_report("Keycloak", auth_try(&auth, &error) == 0, &error, code);
 	giturl_rules_free(run->frontend.git_allow);
+	giturl_rules_free(run->frontend.webhook_allow);
 	option_clear(frontend_option_table, frontend_option_count);
 	return fflush(stdout) ? EXIT_FAILED : code;
 }
@@ -251,6 +253,10 @@ int main(int argc, char **argv) {
 	if (frontend_options_check(&error)) return lifecycle_bad_start(&error);
 	if (giturl_rules_parse(frontend_options.git_allow, &run.frontend.git_allow, &error)) {
 		error_wrap(&error, "GIT_ALLOW");
+		return lifecycle_bad_start(&error);
+	}
+	if (giturl_rules_parse(frontend_options.webhook_allow, &run.frontend.webhook_allow, &error)) {
+		error_wrap(&error, "WEBHOOK_ALLOW");
 		return lifecycle_bad_start(&error);
 	}
 	if (only_check) return check(&run);

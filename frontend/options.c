@@ -2,6 +2,7 @@
 
 #include "lib/http.h"
 #include "lib/lifecycle.h"
+#include "lib/webhook.h"
 
 #include <string.h>
 
@@ -100,6 +101,7 @@ const struct option frontend_option_table[] = {
 		.value = &frontend_options.git_allow,
 		.fallback = "",
 		.help = "URLs, comma-separated, below which repositories may be anything else than public https"},
+	OPTION_WEBHOOK(frontend_options.webhook_allow),
 	OPTIONS_BLOBS(frontend_options.store),
 	OPTIONS_LOG,
 };

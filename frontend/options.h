@@ -15,7 +15,7 @@ struct frontend_options {
 	int64_t rate_per_s, rate_burst;
 	int64_t user_running;
 	char *issuer, *jwks_url, *audience;
-	char *git_allow;
+	char *git_allow, *webhook_allow;
 	struct blobs_config store;
 };
 

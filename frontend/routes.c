@@ -20,6 +20,7 @@ const struct http_route frontend_routes[] = {
 	{"/api/v1/trabajos/{key}/log", "GET", api_log_handle},
 	{"/api/v1/trabajos/{key}/artifacts", "GET", artifacts_list_handle},
 	{"/api/v1/trabajos/{key}/artifacts/{path*}", "GET", artifacts_get_handle},
+	{"/api/v1/trabajos/{key}/deliveries", "GET", deliveries_handle},
 	{"/api/v1/trabajos/{key}/cancel", "POST", api_cancel_handle},
 	{"/api/v1/trabajos/{key}/replay", "POST", api_replay_handle},
 	{"/api/v1/dead", "GET", api_dead_handle},

@@ -12,6 +12,7 @@
 #include "frontend/api.h"
 #include "lib/cron.h"
 #include "lib/mem.h"
+#include "lib/webhook.h"
 
 #include <string.h>
 
@@ -26,11 +27,11 @@
 	" 'missed', s.missed, 'paused', s.paused, 'next_at', api_moment(s.next_at), 'last_at', api_moment(s.last_at),"         \
 	" 'last_key', s.last_key, 'skipped_at', api_moment(s.skipped_at), 'problem', s.problem,"                               \
 	" 'created_at', api_moment(s.created_at))"
-// Values of env are secrets: null stands for each.
+// Values of env are secrets, and that of a webhook: null stands for each.
 #define ENV                                                                                                                    \
 	"CASE WHEN s.spec ? 'env' THEN jsonb_build_object('env',"                                                              \
 	" (SELECT coalesce(jsonb_object_agg(e.name, NULL), '{}') FROM jsonb_object_keys(s.spec -> 'env') e (name)))"           \
-	" ELSE '{}' END"
+	" ELSE '{}' END || CASE WHEN s.spec ? 'on_done' THEN jsonb_build_object('on_done', api_on_done(s.spec)) ELSE '{}' END"
 #define WHOLE "(s.spec || " ENV " || " SUMMARY ")::text"
 #define MINE  "s.id = $1::uuid AND ($2::text IS NULL OR s.owner = $2::text)"
 
@@ -195,7 +196,7 @@ static void create(struct http_request *request, struct token_claims *claims, vo
 	AUTO_JSON json_t *body = NULL;
 	struct wanted wanted = {0};
 	if (accept_rate(frontend, request, claims) || http_json(request, &body)) return;
-	if (wanted_read(body, &wanted, &error))
+	if (wanted_read(body, &wanted, &error) || webhook_allowed(wanted.trabajo.spec.json, frontend->webhook_allow, &error))
 		answer_problem(request, 400, 0, "%s", error_text(&error));
 	else if (accept_url(frontend, request, "member", wanted.url, &wanted.trabajo.url) == 0)
 		store(frontend, request, claims, &wanted);

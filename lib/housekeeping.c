@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
+#include "lib/webhook.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct housekeeping {
 	struct chore reap, sweep, retain, promote, replace, lanes;
 	struct housekeeping_schedule *schedule;
 	struct housekeeping_artifacts *artifacts;
+	struct webhooks *webhooks;
 	int64_t reap_looked_ms, awake_since_ms;
 	char reap_answered[32]; // the server's moment, in seconds since the epoch
 	bool stopped;
@@ -307,6 +309,7 @@ void housekeeping_stop(struct housekeeping *house) {
 	loop_timer_free(house->lanes.timer);
 	housekeeping_schedule_stop(house->schedule);
 	housekeeping_artifacts_stop(house->artifacts);
+	webhooks_stop(house->webhooks);
 	if (house->under_way == 0) house_free(house);
 }
 
@@ -334,5 +337,6 @@ struct housekeeping *housekeeping_start(
 	chore_init(loop, house, &house->lanes, LANES_EVERY_MS, refresh_lanes);
 	house->schedule = housekeeping_schedule_start(loop, session);
 	house->artifacts = housekeeping_artifacts_start(loop, session, config->store);
+	house->webhooks = webhooks_start(loop, session, config->webhook_rules);
 	return house;
 }

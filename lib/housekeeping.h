@@ -1,15 +1,17 @@
 // What must go on whoever is alive: the reaper (leases that ran out), the sweeper (results that Kafka never acknowledged), delays
-// that are over, schedules, jobs that newer ones replace, retention, and what artifacts leave behind. Runs in every worker and in the observer, at moments spread by jitter; all of it is safe to run at once.
+// that are over, schedules, jobs that newer ones replace, retention, what artifacts leave behind, and webhooks. Runs in every worker and in the observer, at moments spread by jitter; all of it is safe to run at once.
 #pragma once
 
 #include "lib/blobs.h"
 #include "lib/db.h"
+#include "lib/giturl.h"
 #include "lib/option.h"
 #include "lib/publish.h"
 
 struct housekeeping_config {
 	int64_t lease_s, max_attempts, retention_days;
 	const struct blobs_config *store; // of artifacts, where this daemon reaches it; must outlive the house; may be NULL
+	const struct giturl_rules *webhook_rules; // WEBHOOK_ALLOW; must outlive the house; NULL: none
 	// Called when jobs went back to the queue; may be NULL.
 	void (*requeued)(void *arg);
 	void *arg;

@@ -5,6 +5,7 @@
 #include "lib/mem.h"
 #include "lib/moment.h"
 #include "lib/uuid.h"
+#include "lib/webhook.h"
 
 #include <ctype.h>
 #include <stdbool.h>
@@ -146,6 +147,10 @@ static int read_reuse(const json_t *value, struct trabajo_spec *spec UNUSED, str
 	return json_is_boolean(value) ? 0 : error_set(error, ERROR_INPUT, "reuse must be true or false");
 }
 
+static int read_on_done(const json_t *value, struct trabajo_spec *spec UNUSED, struct error *error) {
+	return webhook_check(value, error);
+}
+
 static int read_number(const json_t *json, const char *name, int64_t min, int64_t max, int64_t *number, struct error *error) {
 	if (json_is_null(json_object_get(json, name))) return 0;
 	return json_int(json, name, min, max, *number, number, error);
@@ -167,6 +172,7 @@ static int read_members(const json_t *json, struct trabajo_spec *spec, struct er
 		{"labels", read_labels},
 		{"env", read_env},
 		{"reuse", read_reuse},
+		{"on_done", read_on_done},
 	};
 	const char *name;
 	json_t *value, *object = (json_t *)(uintptr_t)json;
@@ -177,7 +183,7 @@ static int read_members(const json_t *json, struct trabajo_spec *spec, struct er
 			AUTO_FREE char *shown = printable(name, strlen(name), 50);
 			return error_set(error, ERROR_INPUT,
 				"unknown member %s; known are ref, priority, timeout_s, retries, run_after, concurrency_key, "
-				"concurrency_limit, concurrency_policy, labels, env, reuse",
+				"concurrency_limit, concurrency_policy, labels, env, reuse, on_done",
 				shown);
 		}
 		if (json_is_null(value)) continue; // as if it were not there

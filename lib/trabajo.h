@@ -43,7 +43,7 @@ struct trabajo {
 void trabajo_clear(struct trabajo *trabajo);
 
 // Reads {"ref","priority","timeout_s","retries","run_after","concurrency_key","concurrency_limit","concurrency_policy",
-// "labels","env","reuse"}; unknown members and bad values are
+// "labels","env","reuse","on_done"}; unknown members and bad values are
 // ERROR_INPUT, the message names the member and what is allowed. NULL json: all defaults.
 int trabajo_spec_read(const json_t *json, struct trabajo_spec *spec, struct error *error) MUST_USE;
 void trabajo_spec_clear(struct trabajo_spec *spec);

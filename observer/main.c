@@ -12,6 +12,7 @@
 #include "lib/metrics.h"
 #include "lib/prepare.h"
 #include "lib/publish.h"
+#include "lib/webhook.h"
 #include "lib/weights.h"
 #include "lib/working_set.h"
 #include "observer/actuator.h"
@@ -39,6 +40,8 @@ static char *listen_address, *metrics_address, *actuator_choice;
 static struct rule_options scale;
 static struct fleet_options fleet;
 static struct blobs_config store;
+static char *webhook_allow;
+static struct giturl_rules *webhook_rules;
 static struct housekeeping_config house = {.store = &store};
 static int64_t user_running;
 static char *user_weights, *weights_json;
@@ -72,6 +75,7 @@ static const struct option options[] = {
 		.help = "shares of users, as the workers have them: for the places in line"},
 	OPTIONS_HOUSEKEEPING(house),
 	OPTIONS_BLOBS(store),
+	OPTION_WEBHOOK(webhook_allow),
 	OPTIONS_LOG,
 };
 
@@ -244,6 +248,8 @@ static const char *actuator_named(const struct observer *observer) {
 static int check_options(struct observer *observer, struct error *error) {
 	if (housekeeping_retention_check(house.retention_days, &kafka, error) != 0) return -1;
 	if (blobs_check(&store, error) != 0) return -1;
+	if (giturl_rules_parse(webhook_allow, &webhook_rules, error) != 0) return error_wrap(error, "WEBHOOK_ALLOW");
+	house.webhook_rules = webhook_rules;
 	if (rule_limits_of(&scale, &observer->limits, error) != 0) return -1;
 	if (weights_read(user_weights, &weights_json, error) != 0) return -1;
 	return actuator_check(actuator_choice, error);
@@ -328,6 +334,7 @@ static void close_all(struct observer *observer) {
 	for (size_t i = 0; i < COUNT_OF(observer->signals); i++) loop_signal_remove(observer->signals[i]);
 	loop_free(observer->loop);
 	free(weights_json);
+	giturl_rules_free(webhook_rules);
 	option_clear(options, COUNT_OF(options));
 }
 

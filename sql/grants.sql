@@ -28,6 +28,9 @@ BEGIN
         ('blobs', 'SELECT, UPDATE', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE'),
         ('blob_chunks', 'SELECT', 'SELECT, INSERT, DELETE', 'SELECT, DELETE'),
         ('blobs_doomed', NULL, 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE'),
+        -- what is told to whom when a job ends: noted by whoever ends it, the frontend's cancel included
+        ('webhooks', 'SELECT, INSERT', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE'),
+        ('webhook_tries', 'SELECT', 'SELECT, INSERT, DELETE', 'SELECT, INSERT, DELETE'),
         -- what the observer decided, did and foretold; shown by the frontend
         ('scale_decisions', 'SELECT', NULL, 'SELECT, INSERT, UPDATE, DELETE'),
         ('scale_actions', 'SELECT', NULL, 'SELECT, INSERT, DELETE'),

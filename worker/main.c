@@ -188,6 +188,7 @@ static void prepared(void *arg) {
 		.max_attempts = worker->config.max_attempts,
 		.retention_days = worker->config.retention_days,
 		.store = &worker->config.store,
+		.webhook_rules = worker->webhook_rules,
 		.requeued = requeued,
 		.arg = run};
 	if (worker->phase != WORKER_STARTING) return;
@@ -288,6 +289,10 @@ static void open_fetcher(struct worker *worker) {
 	AUTO_ERROR struct error error = {0};
 	if (giturl_rules_parse(worker->config.git_allow, &worker->git_rules, &error) < 0) {
 		error_wrap(&error, "GIT_ALLOW");
+		fail(&error);
+	}
+	if (giturl_rules_parse(worker->config.webhook_allow, &worker->webhook_rules, &error) < 0) {
+		error_wrap(&error, "WEBHOOK_ALLOW");
 		fail(&error);
 	}
 	AUTO_FREE char *program = sibling("trabajos-fetch");
@@ -402,6 +407,7 @@ static void stop(struct run *run) {
 	loop_wakeup_free(run->arrived);
 	for (size_t i = 0; i < COUNT_OF(run->signals); i++) loop_signal_remove(run->signals[i]);
 	giturl_rules_free(worker->git_rules);
+	giturl_rules_free(worker->webhook_rules);
 	loop_free(worker->loop);
 	free(worker->slots);
 	options_clear();
@@ -418,6 +424,7 @@ static int check(struct worker *worker) {
 	code = check_postgres(&worker->config.db, code);
 	fetcher_close(worker->fetcher);
 	giturl_rules_free(worker->git_rules);
+	giturl_rules_free(worker->webhook_rules);
 	sandbox_close(worker->sandbox);
 	loop_free(worker->loop);
 	options_clear();

@@ -3,6 +3,7 @@
 #include "lib/http.h"
 #include "lib/lifecycle.h"
 #include "lib/mem.h"
+#include "lib/webhook.h"
 #include "lib/weights.h"
 #include "worker/egress.h"
 
@@ -72,6 +73,7 @@ static const struct option table[] = {
 		"MiB of artifacts of all jobs of a user, at most; 0: no limit"),
 	OPTIONS_BLOBS(values.store),
 	STRING("GIT_ALLOW", git_allow, "", "comma-separated URLs that may be fetched beside public https ones"),
+	OPTION_WEBHOOK(values.webhook_allow),
 	STRING("GIT_CREDENTIALS_FILE", git_credentials_file, "",
 		"JSON file with what is shown to private git servers, and for whom"),
 	STRING("GIT_CA_FILE", git_ca_file, "",

@@ -1,6 +1,7 @@
 // The body of POST /api/v1/trabajos, less its url. libgit2 is the second reader of the ref.
 #include "lib/mem.h"
 #include "lib/trabajo.h"
+#include "lib/webhook.h"
 #include "tests/fuzz/fuzz.h"
 #include "worker/environment.h"
 #include "worker/fetch/git.h"
@@ -27,6 +28,20 @@ static void keeps_its_promises(const struct trabajo_spec *spec) {
 	const char *name;
 	json_t *value;
 	json_object_foreach(spec->json, name, value) HOLDS(!json_is_null(value));
+}
+
+// Without a rule it goes by https alone, and shows no secret.
+static void tells_nobody_else(const struct trabajo_spec *spec) {
+	const json_t *on_done = json_object_get(spec->json, "on_done");
+	AUTO_FREE char *url = NULL;
+	bool listed = true;
+	if (!on_done) return;
+	AUTO_JSON json_t *shown = webhook_shown(on_done);
+	HOLDS(!json_text(shown, "secret"));
+	const char *text = json_is_string(on_done) ? json_string_value(on_done) : json_text(on_done, "url");
+	HOLDS(text && strlen(text) <= WEBHOOK_URL_MAX && fuzz_is_printable(text));
+	if (webhook_url(text, NULL, &url, &listed, NULL) != 0) return;
+	HOLDS(!listed && strncmp(url, "https://", 8) == 0 && fuzz_is_printable(url) && !strchr(url, ' '));
 }
 
 static void survives_the_ledger(const struct trabajo_spec *spec) {
@@ -69,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		fuzz_refused(&error, ERROR_INPUT, ERROR_INPUT);
 	} else {
 		keeps_its_promises(&spec);
+		tells_nobody_else(&spec);
 		survives_the_ledger(&spec);
 		sets_nothing_of_ours(&spec);
 		trabajo_spec_clear(&spec);

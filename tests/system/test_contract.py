@@ -28,6 +28,7 @@ def python():
 @pytest.fixture
 def nothing_left(stack):
     yield
+    stack.sql("DELETE FROM webhooks WHERE origin LIKE '%%.invalid'")
     mine = "url LIKE '%%/schemathesis-%%'"
     stack.sql(f"DELETE FROM schedules WHERE {mine}")
     stack.sql(f"SELECT trabajos_cancel(key, NULL, 'left by a test') FROM trabajos WHERE {mine} AND status IN ('Queued', 'Running')")
@@ -50,6 +51,8 @@ def narrowed(contract, stack):
     # repositories that are not there, on the stack's own server: a job of any other would be looked for in the network
     schemas["Url"] = {"type": "string", "pattern": f"^{re.escape(git)}/schemathesis-[a-z]{{1,8}}[.]git$".replace("\\-", "-"),
                       "examples": [f"{git}/schemathesis-x.git"]}
+    # names that nobody has (RFC 6761): none of these is ever dialled
+    schemas["HookUrl"] = {"type": "string", "pattern": "^https://[a-z]{1,8}[.]invalid/[a-z]{0,8}$", "examples": ["https://x.invalid/y"]}
     # a key alone must be one of the list, a position need not
     schemas["Cursor"]["pattern"] = schemas["Cursor"]["pattern"].replace("^(", "^").replace(")?", "", 1)
     # what they are is crontab(5)'s to say, and which zones there are PostgreSQL's
