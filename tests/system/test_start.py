@@ -8,12 +8,12 @@ import trabajos
 PROGRAMS = ("trabajos-frontend", "trabajos-worker", "trabajos-observer")
 
 
-def run(stack, program, *arguments, **options):
+def run(stack, program, *arguments, prefix=(), **options):
     """(exit code, what it printed)."""
     folder = stack.dir / "test-check"
     folder.mkdir(exist_ok=True)
     daemon = trabajos.Daemon(stack, program, "check", **{"WORKER_DIR": folder, **options})
-    done = subprocess.run([trabajos.BIN / program, *arguments], env=daemon.environment(), capture_output=True, text=True, timeout=60,
+    done = subprocess.run([*prefix, trabajos.BIN / program, *arguments], env=daemon.environment(), capture_output=True, text=True, timeout=60,
                           check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -39,6 +39,11 @@ def test_check_says_what_cannot_be_reached(stack, program):
     assert code == 78 and "no_such_keyword" in said
     code, said = run(stack, program, "--check", KAFKA_CONFIG="no.such.setting=1")
     assert code == 78 and "no.such.setting" in said
+
+
+def test_a_worker_promises_no_more_open_files_than_it_may_have_itself(stack):
+    code, said = run(stack, "trabajos-worker", "--check", prefix=("prlimit", "--nofile=1000:2000"), JOB_FILES=4000)
+    assert code == 78 and "JOB_FILES=4000" in said and "2000" in said and "ulimit -Hn" in said
 
 
 def test_check_says_that_keycloak_cannot_be_reached(stack):
