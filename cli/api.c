@@ -12,6 +12,7 @@
 
 #define TIMEOUT_MS   60000
 #define TRIES        6
+#define ENGLISH      "Accept-Language: en" // and what programs read
 #define PAUSE_MS     250
 #define PAUSE_CAP_MS 8000
 #define LONGEST_S    30 // that a Retry-After is followed
@@ -25,8 +26,8 @@ static int send_once(const struct api_call *call, const char *token, struct clie
 	AUTO_FREE char *url = mem_format("%s%s", cli.server, call->path), *body = call->body ? json_write(call->body) : NULL;
 	AUTO_FREE char *bearer = mem_format("Authorization: Bearer %s", token);
 	AUTO_FREE char *agent = mem_format("User-Agent: trabajos/%s", lifecycle_version());
-	const char *headers[10] = {bearer, agent, "Accept-Encoding: identity"};
-	size_t count = 3;
+	const char *headers[10] = {bearer, agent, "Accept-Encoding: identity", cli.json ? ENGLISH : _(ENGLISH)};
+	size_t count = 4;
 	if (body) headers[count++] = "Content-Type: application/json";
 	for (size_t i = 0; i < COUNT_OF(call->headers) && call->headers[i]; i++) headers[count++] = call->headers[i];
 	const char *method = call->method ? call->method : body ? "POST" : "GET";

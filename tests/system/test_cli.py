@@ -408,6 +408,18 @@ def test_the_manual_is_one_that_man_can_show(cli):
     assert done.stderr == b"" and re.search(rb"130\s+interrupted", done.stdout)
 
 
+def test_people_are_told_in_spanish_who_ask_for_it_and_programs_are_not(cli, stranger):
+    spanish = {"LANG": "es_ES.UTF-8"}
+    assert cli.run("--help", **spanish)[0].startswith("Uso: trabajos VERBO")
+    assert "ejecuta trabajos login" in stranger.run("list", code=77, **spanish)[1]
+    assert "run trabajos login" in stranger.run("list", code=77, LC_ALL="C", **spanish)[1]
+    assert cli.run("list", "--json", **spanish) == cli.run("list", "--json")
+    known = (trabajos.ROOT / "cli/words_spanish.c").read_text()
+    for file in (trabajos.ROOT / "cli").glob("*.c"):
+        for english in re.findall(r'_\(("(?:[^"\\]|\\.|" PRId64 ")*")[,)]', file.read_text()):
+            assert "{" + english + "," in known or english in ('"%s  %s  %s"', '"%s"'), (file.name, english)
+
+
 def offers(cli, *words):
     return [line.split("\t")[0] for line in cli.run("__complete", *words)[0].splitlines()]
 
