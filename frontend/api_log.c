@@ -165,6 +165,11 @@ static void authorised(struct http_request *request, struct token_claims *claims
 	api_query(frontend, request, &query);
 }
 
+bool api_log_followed(const struct http_request *request) {
+	const char *end = strrchr(http_path(request), '/');
+	return http_streams(request) && end && strcmp(end, "/log") == 0;
+}
+
 void api_log_handle(struct http_request *request, void *arg) {
 	const struct frontend *frontend = arg;
 	auth_request(frontend->auth, request, authorised, arg);

@@ -42,6 +42,8 @@ void api_add_handle(struct http_request *request, void *arg);
 void api_list_handle(struct http_request *request, void *arg);
 void api_get_handle(struct http_request *request, void *arg);
 void api_log_handle(struct http_request *request, void *arg);
+// Whether it was answered by a stream that lasts as long as the client likes, which says nothing about us.
+bool api_log_followed(const struct http_request *request);
 void api_cancel_handle(struct http_request *request, void *arg);
 void api_replay_handle(struct http_request *request, void *arg);
 void api_dead_handle(struct http_request *request, void *arg);

@@ -87,8 +87,7 @@ static void start_preparing(struct run *run) {
 
 static void request_finished(const struct http_request *request, int status, int64_t took_us, void *arg) {
 	(void)arg;
-	// How long somebody follows a log says nothing about us.
-	meters_request(status, http_streams(request) ? -1 : took_us);
+	meters_request(status, api_log_followed(request) ? -1 : took_us);
 	// An outage is told once, where it begins, not for each request that it fails.
 	if (status == 500)
 		log_error(log_m("request failed"), log_s("path", http_path(request)), log_s("request_id", http_id(request)));

@@ -50,6 +50,19 @@ const struct text_pair text_es[] = {
 	{"JSON, line {}, column {}: {}", "JSON, línea {1}, columna {2}: {3}"},
 	{"JSON is nested deeper than {}", "el JSON está anidado a más de {1} niveles"},
 
+	// ---- logs
+	{"The parameter attempt must be a whole number from 1 on.", "El parámetro attempt debe ser un número entero a partir de 1."},
+	{"The parameter stream must be stdout or stderr.", "El parámetro stream debe ser stdout o stderr."},
+	{"The parameter follow must be 1 or 0.", "El parámetro follow debe ser 1 o 0."},
+	{"Last-Event-ID must be the id of an event of this log, ATTEMPT.SEQ.",
+		"Last-Event-ID debe ser el id de un evento de este registro, INTENTO.NÚMERO."},
+	{"Last-Event-ID names an attempt that this job has not had.", "Last-Event-ID nombra un intento que este trabajo no ha tenido."},
+	{"The job has had no such attempt.", "El trabajo no ha tenido ese intento."},
+	{"You follow as many logs at the same time as one user may.", "Ya sigue tantos registros a la vez como puede seguir un usuario."},
+	{"As many logs as possible are followed here already.", "Aquí ya se siguen tantos registros como es posible."},
+	{"This server is stopping; ask again.", "Este servidor se está deteniendo; pregunte de nuevo."},
+	{"the range lies behind the end of {} bytes", "el rango está más allá del final, de {1} bytes"},
+
 	// ---- parameters and members
 	{"The parameter {} was sent more than once.", "El parámetro {1} se ha enviado más de una vez."},
 	{"The parameter {} has a NUL in it.", "El parámetro {1} contiene un NUL."},

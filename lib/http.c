@@ -136,6 +136,9 @@ static struct http_connection *connection_new(struct http_server *server, struct
 	connection->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	http_address_of(MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, &connection->address);
 	connection->proxy = http_proxies_trust(server->proxies, &connection->address);
+	// Who has vanished without a word, or reads nothing, takes no place for longer than who is silent.
+	unsigned patience_ms = (unsigned)server->config.idle_ms;
+	(void)setsockopt(connection->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof(patience_ms));
 	connection->watch = loop_fd_add(server->loop, connection->fd, EPOLLRDHUP, on_hang_up, connection);
 	LIST_INSERT_HEAD(&server->live, connection, entry);
 	server->connections++;
