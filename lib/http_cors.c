@@ -10,7 +10,7 @@
 	"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Last-Event-ID, Range, X-Request-Id"
 #define SHOWN                                                                                                                  \
 	"Accept-Ranges, Content-Disposition, Content-Encoding, Content-Language, Content-Range, ETag, Link, Location, "        \
-	"Retry-After, Trabajos-Ledger, WWW-Authenticate, X-Request-Id"
+	"Retry-After, Trabajos-Attempt, Trabajos-Ledger, Trabajos-Log-Truncated, WWW-Authenticate, X-Request-Id"
 #define ALLOW_ORIGIN "Access-Control-Allow-Origin"
 #define KEPT_S       "600" // how long a browser need not ask again
 
