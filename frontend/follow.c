@@ -53,8 +53,8 @@ static void learn_live(struct source *source, const struct log_page *page) {
 		follow_source_wake_all(source);
 		return;
 	}
-	bool changed = learn_state(source, page);
-	bool over = follow_source_learn(source, source->attempt, source->seq, page);
+	bool changed = learn_state(source, page), news;
+	bool over = follow_source_learn(source, source->attempt, source->seq, page, &news);
 	if (page->block) source->seq = page->block->to_seq;
 	if (over && page->job_attempt > source->attempt) {
 		source->attempt = page->job_attempt;
@@ -64,12 +64,12 @@ static void learn_live(struct source *source, const struct log_page *page) {
 		source->shown.final = true;
 	}
 	if (page->full) source->due = true;
-	follow_source_wake(source, page, changed || over);
+	follow_source_wake(source, page, changed || news || source->shown.final);
 }
 
 static bool any_due(const struct follow *follow) {
 	const struct source *source;
-	LIST_FOREACH(source, &follow->sources, entry) {
+	TAILQ_FOREACH(source, &follow->sources, entry) {
 		if (source->due && !source->shown.final && !source->shown.gone) return true;
 	}
 	return false;
@@ -88,23 +88,30 @@ static void live_came(const struct log_page *pages, enum db_status status, const
 	if (pages && any_due(follow)) tick_soon(follow);
 }
 
+// Those first that were read longest ago, so that none starves where there are more than one statement takes.
 static void read_due(struct follow *follow) {
 	struct log_place places[FOLLOW_LIVE_MOST];
 	struct source *source;
+	size_t count = 0;
 	if (follow->asked_count) return;
-	LIST_FOREACH(source, &follow->sources, entry) {
-		if (!source->due || follow->asked_count == FOLLOW_LIVE_MOST) continue;
+	TAILQ_FOREACH(source, &follow->sources, entry) {
+		if (source->due && count < FOLLOW_LIVE_MOST) follow->asked[count++] = source;
+	}
+	if (!count) return;
+	follow->tick_ms = loop_now_ms();
+	for (size_t i = 0; i < count; i++) {
+		source = follow->asked[i];
 		source->due = false;
 		source->users++;
-		source->read_ms = follow->tick_ms = loop_now_ms();
-		struct log_place *place = &places[follow->asked_count];
-		*place = (struct log_place){.attempt = source->attempt, .seq = source->seq};
-		memcpy(place->key, source->shown.key, UUID_TEXT);
-		follow->asked[follow->asked_count++] = source;
+		source->read_ms = follow->tick_ms;
+		TAILQ_REMOVE(&follow->sources, source, entry);
+		TAILQ_INSERT_TAIL(&follow->sources, source, entry);
+		places[i] = (struct log_place){.attempt = source->attempt, .seq = source->seq};
+		memcpy(places[i].key, source->shown.key, UUID_TEXT);
 	}
-	if (!follow->asked_count) return;
+	follow->asked_count = count;
 	metric_add(&meter_follow_live, 1);
-	log_read(follow->live, places, follow->asked_count, live_came, follow);
+	log_read(follow->live, places, count, live_came, follow);
 }
 
 static void tick(void *arg) {
@@ -116,7 +123,7 @@ static void say(struct follow *follow) {
 	size_t count = 0;
 	struct source *source;
 	follow->said_ms = loop_now_ms();
-	LIST_FOREACH(source, &follow->sources, entry) {
+	TAILQ_FOREACH(source, &follow->sources, entry) {
 		bool over = source->shown.final || source->shown.gone || source->forgotten;
 		if (!over) memcpy(keys[count++], source->shown.key, UUID_TEXT);
 	}
@@ -138,7 +145,7 @@ static void heard(const char *payload, void *arg) {
 	while (payload && follow_key(&payload, key))
 		if ((source = follow_source_find(follow, key))) source_due(source);
 	if (payload) return;
-	LIST_FOREACH(source, &follow->sources, entry) source_due(source);
+	TAILQ_FOREACH(source, &follow->sources, entry) source_due(source);
 	follow->said_ms = 0;
 }
 
@@ -154,9 +161,10 @@ static void wanted_free(struct follow *follow, struct follow_wanted *wanted) {
 
 static void learn_behind(struct follow_wanted *wanted, const struct log_page *page) {
 	struct source *source = wanted->source;
-	bool over = page->known && follow_source_learn(source, wanted->attempt, wanted->seq, page);
+	bool news = false;
+	if (page->known) (void)follow_source_learn(source, wanted->attempt, wanted->seq, page, &news);
 	if (!page->known) source->shown.gone = true;
-	follow_source_wake(source, page, !page->known || over);
+	follow_source_wake(source, page, !page->known || news);
 }
 
 static void behind_came(const struct log_page *pages, enum db_status status, const struct error *error, void *arg) {
@@ -224,8 +232,8 @@ static void look(void *arg) {
 	struct follow *follow = arg;
 	int64_t now_ms = loop_now_ms();
 	struct source *source, *next;
-	for (source = LIST_FIRST(&follow->sources); source; source = next) {
-		next = LIST_NEXT(source, entry);
+	for (source = TAILQ_FIRST(&follow->sources); source; source = next) {
+		next = TAILQ_NEXT(source, entry);
 		if (now_ms - source->read_ms >= LOOK_MS - LOOK_JITTER_MS) source_due(source);
 		look_at_places(source, now_ms);
 	}
@@ -303,7 +311,7 @@ enum follow_room follow_room(const struct follow *follow, const struct token_cla
 	int64_t own = 0;
 	const struct source *source;
 	const struct follower_place *place;
-	LIST_FOREACH(source, &follow->sources, entry) {
+	TAILQ_FOREACH(source, &follow->sources, entry) {
 		LIST_FOREACH(place, &source->places, entry) own += strcmp(place->claims->sub, claims->sub) == 0;
 	}
 	return own < follow->config.most_per_user ? FOLLOW_ROOM : FOLLOW_USER_FULL;
@@ -323,8 +331,8 @@ void follow_quiesce(struct follow *follow) {
 	struct source *source, *next;
 	if (!follow) return;
 	follow->stops = true;
-	for (source = LIST_FIRST(&follow->sources); source; source = next) {
-		next = LIST_NEXT(source, entry);
+	for (source = TAILQ_FIRST(&follow->sources); source; source = next) {
+		next = TAILQ_NEXT(source, entry);
 		follow_source_wake_all(source);
 	}
 }
@@ -347,7 +355,7 @@ struct follow *follow_open(struct loop *loop, const struct follow_config *config
 	struct follow *follow = mem_zalloc(sizeof *follow);
 	follow->loop = loop;
 	follow->config = *config;
-	LIST_INIT(&follow->sources);
+	TAILQ_INIT(&follow->sources);
 	TAILQ_INIT(&follow->wanted);
 	follow->tick = loop_timer_new(loop, tick, follow);
 	follow->look = loop_timer_new(loop, look, follow);

@@ -9,7 +9,7 @@ LIST_HEAD(follow_places, follower_place);
 struct source {
 	struct follow_source shown; // first
 	struct follow *follow;
-	LIST_ENTRY(source) entry;
+	TAILQ_ENTRY(source) entry;
 	struct follow_places places;
 	unsigned users;              // places, and pages under way
 	bool forgotten;              // newcomers get another one: the job has been replayed
@@ -21,7 +21,7 @@ struct source {
 	struct follow_fact *facts;
 	size_t fact_count;
 };
-LIST_HEAD(follow_sources, source);
+TAILQ_HEAD(follow_sources, source); // first who was read longest ago
 
 // A page that somebody waits for.
 struct follow_wanted {
@@ -60,8 +60,9 @@ bool follow_source_ended(const char *status);
 struct source *follow_source_find(struct follow *follow, const char *key) MUST_USE;
 struct source *follow_source_new(struct follow *follow, const char *key) MUST_USE; // without users
 void follow_source_drop(struct source *source);                                    // one user less
-// Keeps the block, and what the page says of its attempt. true: that is over, and has nothing behind the page.
-bool follow_source_learn(struct source *source, int64_t attempt, int64_t seq, const struct log_page *page);
+// Keeps the block, and what the page says of its attempt. true: that is over, and has nothing behind the page; *news: as was not
+// known yet.
+bool follow_source_learn(struct source *source, int64_t attempt, int64_t seq, const struct log_page *page, bool *news);
 // Wakes those who can go on with the page: all, or those who wait for its block.
 void follow_source_wake(struct source *source, const struct log_page *page, bool all);
 void follow_source_wake_all(struct source *source);

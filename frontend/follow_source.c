@@ -45,7 +45,7 @@ bool follow_source_ended(const char *status) {
 static void source_free(struct source *source) {
 	while (!TAILQ_EMPTY(&source->blocks)) block_forget(source, TAILQ_FIRST(&source->blocks));
 	for (size_t i = 0; i < source->fact_count; i++) free(source->facts[i].outcome);
-	LIST_REMOVE(source, entry);
+	TAILQ_REMOVE(&source->follow->sources, source, entry);
 	source->follow->source_count--;
 	metric_set(&meter_followed, (int64_t)source->follow->source_count);
 	free(source->facts);
@@ -60,7 +60,7 @@ void follow_source_drop(struct source *source) {
 
 struct source *follow_source_find(struct follow *follow, const char *key) {
 	struct source *source;
-	LIST_FOREACH(source, &follow->sources, entry) {
+	TAILQ_FOREACH(source, &follow->sources, entry) {
 		if (!source->forgotten && strcmp(source->shown.key, key) == 0) return source;
 	}
 	return NULL;
@@ -72,7 +72,7 @@ struct source *follow_source_new(struct follow *follow, const char *key) {
 	source->follow = follow;
 	LIST_INIT(&source->places);
 	TAILQ_INIT(&source->blocks);
-	LIST_INSERT_HEAD(&follow->sources, source, entry);
+	TAILQ_INSERT_HEAD(&follow->sources, source, entry);
 	follow->source_count++;
 	metric_set(&meter_followed, (int64_t)follow->source_count);
 	return source;
@@ -115,21 +115,24 @@ void follow_served(struct follower_place *place) {
 
 // ---- what is learnt from a page
 
-static void fact_add(struct source *source, int64_t attempt, int64_t end_seq, const struct log_page *page) {
+// Whether it is a new one.
+static bool fact_add(struct source *source, int64_t attempt, int64_t end_seq, const struct log_page *page) {
 	for (size_t i = 0; i < source->fact_count; i++)
-		if (source->facts[i].attempt == attempt) return;
+		if (source->facts[i].attempt == attempt) return false;
 	source->facts = mem_resize(source->facts, source->fact_count + 1, sizeof *source->facts);
 	source->facts[source->fact_count++] = (struct follow_fact){
 		.attempt = attempt, .end_seq = end_seq, .dropped = page->dropped, .outcome = mem_strdup(page->attempt_outcome)};
+	return true;
 }
 
 // An attempt that is over and whose page is not full has nothing behind it.
-bool follow_source_learn(struct source *source, int64_t attempt, int64_t seq, const struct log_page *page) {
+bool follow_source_learn(struct source *source, int64_t attempt, int64_t seq, const struct log_page *page, bool *news) {
+	*news = false;
 	if (page->block) {
 		block_keep(source, page->block);
 		seq = page->block->to_seq;
 	}
 	if (!page->over || page->full) return false;
-	fact_add(source, attempt, seq, page);
+	*news = fact_add(source, attempt, seq, page);
 	return true;
 }
