@@ -59,6 +59,6 @@ bool cli_pause(int64_t ms);
 const char *cli_or_nothing(const char *text);
 
 extern const struct cli_verb cli_add, cli_artifacts, cli_artifacts_get, cli_cancel, cli_complete, cli_completion, cli_dead,
-	cli_dead_replay, cli_list, cli_log, cli_login, cli_logout, cli_manual, cli_migrate, cli_observer_replay,
+	cli_dead_replay, cli_deliveries, cli_list, cli_log, cli_login, cli_logout, cli_manual, cli_migrate, cli_observer_replay,
 	cli_observer_score, cli_replay, cli_scale, cli_schedules, cli_schedules_add, cli_schedules_pause, cli_schedules_remove,
 	cli_schedules_resume, cli_status, cli_token, cli_top, cli_version, cli_workers;

@@ -317,5 +317,9 @@ const struct words_pair words_spanish[] = {
 	{"Commit", "Commit"},
 	{"Workers", "Workers"},
 	{"HOST", "HOST"},
+	{"show how it went to tell --on-done of a job's end; without KEY of your newest",
+		"muestra cómo fue avisar a --on-done del fin de un trabajo; sin KEY, del más reciente"},
+	{"TRY", "VEZ"},
+	{"Nobody was to be told: add --on-done=URL.\n", "No había que avisar a nadie: add --on-done=URL.\n"},
 };
 const size_t words_spanish_count = COUNT_OF(words_spanish);

@@ -175,7 +175,7 @@ class Fake:
 
 
 class Cutter:
-    """A way to a server whose connections break after so many bytes of answer."""
+    """A way to a server on which streams of events break after so many bytes."""
 
     def __init__(self, url, after):
         self.after, self.cuts = after, 0
@@ -192,18 +192,19 @@ class Cutter:
 
     def carry(self, client):
         with client, socket.create_connection((self.target.hostname, self.target.port)) as server, contextlib.suppress(OSError):
-            passed = 0
+            passed, streams = 0, False
             while True:
                 for ready in select.select([client, server], [], [])[0]:
                     data = ready.recv(1024)
                     if not data:
                         return
                     if ready is client:
+                        streams = streams or b"text/event-stream" in data
                         server.sendall(data)
                         continue
                     passed += len(data)
                     client.sendall(data)
-                    if passed > self.after:
+                    if streams and passed > self.after:
                         self.cuts += 1
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return
