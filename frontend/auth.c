@@ -12,7 +12,8 @@
 #define CACHE_MOST 10000
 #define REALM      "trabajos"
 #define HOW_TO_GET                                                                                                             \
-	"Send \"Authorization: Bearer <access token>\"; `dev/stack token USER` prints a token of the local stack, "            \
+	"Send \"Authorization: Bearer <access token>\"; `trabajos login` and `trabajos token` print one, "                     \
+	"`dev/stack token USER` one of the local stack, "                                                                      \
 	"`docker-compose/token USER` one of the compose sample."
 
 struct auth {

@@ -191,18 +191,7 @@ const struct text_pair text_es[] = {
 	{"The decisions on workers need the realm role admin.", "Las decisiones sobre los workers necesitan el rol admin."},
 	{"The list of workers needs the realm role admin.", "La lista de los workers necesita el rol admin."},
 
-	{"You follow as many logs at the same time as one user may.", "Sigue a la vez tantos registros como puede un usuario."},
-	{"As many logs as possible are followed here already.", "Aquí ya se siguen tantos registros como es posible."},
-	{"This server is stopping; ask again.", "Este servidor se está parando; pregunte de nuevo."},
-	{"Last-Event-ID names an attempt that this job has not had.", "Last-Event-ID nombra un intento que este trabajo no ha tenido."},
-	{"Last-Event-ID must be the id of an event of this log, ATTEMPT.SEQ.",
-		"Last-Event-ID debe ser el id de un evento de este registro, INTENTO.NÚMERO."},
-	{"The job has had no such attempt.", "El trabajo no ha tenido ese intento."},
-	{"The parameter attempt must be a whole number from 1 on.", "El parámetro attempt debe ser un número entero desde 1."},
-	{"The parameter stream must be stdout or stderr.", "El parámetro stream debe ser stdout o stderr."},
-	{"The parameter follow must be 1 or 0.", "El parámetro follow debe ser 1 o 0."},
 	{"The job has left no artifact of this path.", "El trabajo no ha dejado ningún artefacto con esta ruta."},
-	{"the range lies behind the end of {} bytes", "el rango queda tras el final de {1} bytes"},
 
 	// ---- cron entries
 	{"it cannot be read; see crontab(5)", "no se puede leer; véase crontab(5)"},
@@ -234,8 +223,8 @@ const struct text_pair text_es[] = {
 	// ---- tokens
 	{"An access token is needed. {}", "Hace falta un token de acceso. {1}"},
 	{"The access token was refused: {}. {}", "Se ha rechazado el token de acceso: {1}. {2}"},
-	{"Send \"Authorization: Bearer <access token>\"; {} prints a token of the local stack, {} one of the compose sample.",
-		"Envíe \"Authorization: Bearer <token de acceso>\"; {1} imprime uno de la instalación local, {2} uno de la de compose."},
+	{"Send \"Authorization: Bearer <access token>\"; {} and {} print one, {} one of the local stack, {} one of the compose sample.",
+		"Envíe \"Authorization: Bearer <token de acceso>\"; {1} y {2} imprimen uno, {3} uno de la instalación local, {4} uno de la de compose."},
 	{"The token has neither the realm role user nor admin; one of them is needed.",
 		"El token no tiene ni el rol user ni admin; hace falta uno de ellos."},
 	{"More than one Authorization header was sent.", "Se ha enviado más de una cabecera Authorization."},
