@@ -1,5 +1,5 @@
 // trabajos add: a job. It carries an Idempotency-Key in any case, so that asking again after a lost answer makes no second job.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/follow.h"
 #include "cli/submission.h"
 #include "cli/text.h"
@@ -40,10 +40,9 @@ static int submit(const json_t *body, json_t **job, struct error *error) {
 	uuid_v7(random);
 	AUTO_FREE char *header = mem_format("Idempotency-Key: %s", idempotency_key ? idempotency_key : random);
 	struct client_reply reply;
-	int result =
-		api_send(&(struct api_call){.path = "/api/v1/trabajos", .body = body, .headers = {header}, .patient = true},
-			&reply, error);
-	if (result == 0) result = json_read(reply.body, reply.length, API_MOST, job, error);
+	int result = call_send(
+		&(struct call){.path = "/api/v1/trabajos", .body = body, .headers = {header}, .patient = true}, &reply, error);
+	if (result == 0) result = json_read(reply.body, reply.length, CALL_MOST, job, error);
 	AUTO_FREE char *ledger = result == 0 ? client_reply_header(&reply, "Trabajos-Ledger") : NULL;
 	if (ledger) cli_warn(_("the job is safe, but the ledger is away: it will be seen a little later"));
 	client_reply_clear(&reply);

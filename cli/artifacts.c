@@ -1,5 +1,5 @@
 // trabajos artifacts, artifacts get: the files that a job has left.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/place.h"
 #include "cli/text.h"
@@ -31,7 +31,7 @@ static const struct args_option get_options[] = {
 };
 
 static int fetch_list(const char *key, json_t **list, struct error *error) {
-	if (api_get(list, error, "/api/v1/trabajos/%s/artifacts", key)) return -1;
+	if (call_get(list, error, "/api/v1/trabajos/%s/artifacts", key)) return -1;
 	return json_is_array(*list) ? 0 : error_set(error, ERROR_INTERNAL, _("the server's answer is no list"));
 }
 
@@ -56,7 +56,7 @@ static void print(const json_t *list) {
 }
 
 static int list(size_t count, const char *const *operands, struct error *error) {
-	AUTO_FREE char *key = api_key(count, operands, error);
+	AUTO_FREE char *key = call_key(count, operands, error);
 	AUTO_JSON json_t *artifacts = NULL;
 	if (!key || fetch_list(key, &artifacts, error)) return -1;
 	if (cli.json)
@@ -100,7 +100,7 @@ static int download(const char *key, const json_t *artifact, FILE *out, struct e
 	struct download state = {.out = out, .left = view_int(artifact, "size"), .digest = digest_new()};
 	struct client_reply reply;
 	char digest[DIGEST_TEXT];
-	int result = api_send(&(struct api_call){.path = url, .sink = take, .arg = &state}, &reply, error);
+	int result = call_send(&(struct call){.path = url, .sink = take, .arg = &state}, &reply, error);
 	digest_end(state.digest, digest);
 	client_reply_clear(&reply);
 	if (result) return error_wrap(error, "%s", path);
@@ -153,7 +153,7 @@ static int get_all(const char *key, const json_t *chosen, struct error *error) {
 }
 
 static int get(size_t count, const char *const *operands, struct error *error) {
-	AUTO_FREE char *key = api_key(count, operands, error);
+	AUTO_FREE char *key = call_key(count, operands, error);
 	AUTO_JSON json_t *artifacts = NULL;
 	cli_catch_signals(); // so that no part of a file stays
 	if (!key || fetch_list(key, &artifacts, error)) return -1;

@@ -1,4 +1,4 @@
-#include "cli/api.h"
+#include "cli/call.h"
 
 #include "cli/auth.h"
 #include "cli/cli.h"
@@ -18,7 +18,7 @@
 #define LONGEST_S    30 // that a Retry-After is followed
 
 // One call to the server and what is kept from one to the next.
-static int send_once(const struct api_call *call, const char *token, struct client_reply *reply, struct error *error) {
+static int send_once(const struct call *call, const char *token, struct client_reply *reply, struct error *error) {
 	static struct client_caller *ours;
 	struct client_caller *caller = call->tick || call->sink ? client_caller_new()
 				       : ours                   ? ours
@@ -39,9 +39,9 @@ static int send_once(const struct api_call *call, const char *token, struct clie
 				: strcmp(method, "POST") == 0 ? ""
 							      : NULL,
 			.ca_file = cli.ca_file,
-			.most_bytes = call->most_bytes ? call->most_bytes : API_MOST,
+			.most_bytes = call->most_bytes ? call->most_bytes : CALL_MOST,
 			.timeout_ms = call->stream || call->sink ? 0 : TIMEOUT_MS,
-			.silence_s = call->stream || call->sink ? API_SILENCE_S : 0,
+			.silence_s = call->stream || call->sink ? CALL_SILENCE_S : 0,
 			.stop_fd = cli.stop_fd,
 			.sink = call->sink,
 			.tick = call->tick,
@@ -63,7 +63,7 @@ static enum error_kind kind_of(int status) {
 
 static int refusal(const struct client_reply *reply, struct error *error) {
 	AUTO_JSON json_t *json = NULL;
-	if (json_read(reply->body, reply->length, API_MOST, &json, NULL)) json = NULL;
+	if (json_read(reply->body, reply->length, CALL_MOST, &json, NULL)) json = NULL;
 	const char *detail = json_text(json, "detail"), *title = json_text(json, "title");
 	const char *said = detail ? detail : title;
 	if (!said) return error_set(error, kind_of(reply->status), _("%s answered with %d"), cli.server, reply->status);
@@ -74,7 +74,7 @@ static int refusal(const struct client_reply *reply, struct error *error) {
 
 // How long to wait before the next try; -1: there is none. After 429 nothing has happened; otherwise what changes something is
 // repeated only where that does no harm.
-static int64_t pause_of(const struct api_call *call, const struct client_reply *reply, unsigned tries) {
+static int64_t pause_of(const struct call *call, const struct client_reply *reply, unsigned tries) {
 	bool reads = !call->body && (!call->method || strcmp(call->method, "GET") == 0);
 	int64_t pause_ms = lifecycle_backoff_ms(tries, PAUSE_MS, PAUSE_CAP_MS);
 	if (tries + 1 >= TRIES || (call->sink && reply->status == 0)) return -1;
@@ -86,7 +86,7 @@ static int64_t pause_of(const struct api_call *call, const struct client_reply *
 	return wait_s * 1000 > pause_ms ? wait_s * 1000 : pause_ms;
 }
 
-int api_send(const struct api_call *call, struct client_reply *reply, struct error *error) {
+int call_send(const struct call *call, struct client_reply *reply, struct error *error) {
 	AUTO_FREE char *refused = NULL;
 	AUTO_ERROR struct error unheard = {0};
 	struct error *problem = error ? error : &unheard; // its kind decides here, too
@@ -108,24 +108,24 @@ int api_send(const struct api_call *call, struct client_reply *reply, struct err
 	}
 }
 
-int api_json(const struct api_call *call, json_t **json, struct error *error) {
+int call_json(const struct call *call, json_t **json, struct error *error) {
 	struct client_reply reply;
 	*json = NULL;
-	int result = api_send(call, &reply, error);
-	if (result == 0) result = json_read(reply.body, reply.length, API_MOST, json, error);
+	int result = call_send(call, &reply, error);
+	if (result == 0) result = json_read(reply.body, reply.length, CALL_MOST, json, error);
 	client_reply_clear(&reply);
 	return result;
 }
 
-int api_get(json_t **json, struct error *error, const char *format, ...) {
+int call_get(json_t **json, struct error *error, const char *format, ...) {
 	va_list arguments;
 	va_start(arguments, format);
 	AUTO_FREE char *path = mem_format_list(format, arguments);
 	va_end(arguments);
-	return api_json(&(struct api_call){.path = path}, json, error);
+	return call_json(&(struct call){.path = path}, json, error);
 }
 
-void api_query(char **path, const char *name, const char *value) {
+void call_query(char **path, const char *name, const char *value) {
 	if (!value) return;
 	AUTO_FREE char *escaped = client_escape(value);
 	char *longer = mem_format("%s%c%s=%s", *path, strchr(*path, '?') ? '&' : '?', name, escaped);
@@ -133,7 +133,7 @@ void api_query(char **path, const char *name, const char *value) {
 	*path = longer;
 }
 
-char *api_key(size_t count, const char *const *operands, struct error *error) {
+char *call_key(size_t count, const char *const *operands, struct error *error) {
 	char key[UUID_TEXT];
 	if (count) {
 		if (uuid_parse_text(operands[0], key) == 0) return mem_strdup(key);
@@ -142,14 +142,14 @@ char *api_key(size_t count, const char *const *operands, struct error *error) {
 		return NULL;
 	}
 	AUTO_JSON json_t *jobs = NULL;
-	if (api_get(&jobs, error, "/api/v1/trabajos?order=desc&limit=1")) return NULL;
+	if (call_get(&jobs, error, "/api/v1/trabajos?order=desc&limit=1")) return NULL;
 	const char *newest = json_text(json_array_get(jobs, 0), "key");
 	if (newest && uuid_parse_text(newest, key) == 0) return mem_strdup(key);
 	error_set(error, ERROR_INPUT, _("you have no jobs yet: run trabajos add URL"));
 	return NULL;
 }
 
-char *api_next(const struct client_reply *reply) {
+char *call_next(const struct client_reply *reply) {
 	AUTO_FREE char *link = client_reply_header(reply, "Link");
 	const char *begin = link ? strchr(link, '<') : NULL, *end = begin ? strchr(begin, '>') : NULL;
 	if (!end || !strstr(end, "rel=\"next\"")) return NULL;

@@ -1,4 +1,4 @@
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/view.h"
 #include "cli/words.h"
@@ -10,7 +10,7 @@
 static int cancel(const char *key, struct error *error) {
 	AUTO_FREE char *path = mem_format("/api/v1/trabajos/%s/cancel", key);
 	AUTO_JSON json_t *answer = NULL;
-	if (api_json(&(struct api_call){.method = "POST", .path = path, .patient = true}, &answer, error))
+	if (call_json(&(struct call){.method = "POST", .path = path, .patient = true}, &answer, error))
 		return error_wrap(error, "%s", key);
 	const char *what = cli_or_nothing(json_text(answer, "cancel"));
 	bool too_late = strcmp(what, "too_late") == 0;
@@ -27,7 +27,7 @@ static int cancel(const char *key, struct error *error) {
 static int run(size_t count, const char *const *operands, struct error *error) {
 	int code = EXIT_FINE;
 	for (size_t i = 0; i < count; i++) {
-		AUTO_FREE char *key = api_key(1, operands + i, error);
+		AUTO_FREE char *key = call_key(1, operands + i, error);
 		int result = key ? cancel(key, error) : -1;
 		if (result < 0) return -1;
 		if (result) code = EXIT_FAILED;

@@ -1,6 +1,6 @@
 // trabajos __complete WORD…: what a shell may offer for the last of the words, one a line, a tab and its meaning behind it; ":files"
 // and ":folders" for the shell's own. The scripts of `trabajos completion` ask for it.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/text.h"
 #include "cli/url.h"
@@ -121,7 +121,7 @@ static bool has_server(void) {
 
 static void offer_list(const char *path, const char *name, const char *meaning, const char *typed) {
 	AUTO_JSON json_t *list = NULL;
-	if (!has_server() || api_get(&list, NULL, "%s", path)) return; // not logged in, or away: nothing to offer
+	if (!has_server() || call_get(&list, NULL, "%s", path)) return; // not logged in, or away: nothing to offer
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *item = json_array_get(list, i);
 		const char *word = json_text(item, name), *url = json_text(item, meaning), *status = json_text(item, "status");

@@ -1,5 +1,5 @@
 // trabajos dead, dead replay: jobs that failed although they had more than one attempt.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/view.h"
 #include "cli/words.h"
@@ -59,9 +59,9 @@ static int list(size_t count, const char *const *operands, struct error *error) 
 	(void)count, (void)operands;
 	AUTO_FREE char *path = mem_format("/api/v1/dead?limit=%" PRId64, limit);
 	AUTO_JSON json_t *letters = NULL;
-	api_query(&path, "after", after);
-	api_query(&path, "usuario", usuario);
-	if (api_get(&letters, error, "%s", path)) return -1;
+	call_query(&path, "after", after);
+	call_query(&path, "usuario", usuario);
+	if (call_get(&letters, error, "%s", path)) return -1;
 	if (cli.json)
 		view_print(letters);
 	else
@@ -98,7 +98,7 @@ static int replay(size_t count, const char *const *operands, struct error *error
 	if (body_of(count, operands, &body, error)) return -1;
 	while (more) {
 		AUTO_JSON json_t *answer = NULL;
-		if (api_json(&(struct api_call){.path = "/api/v1/dead/replay", .body = body}, &answer, error)) return -1;
+		if (call_json(&(struct call){.path = "/api/v1/dead/replay", .body = body}, &answer, error)) return -1;
 		replayed += view_int(answer, "replayed");
 		more = json_is_true(json_object_get(answer, "more")) && view_int(answer, "replayed") > 0;
 	}

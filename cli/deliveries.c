@@ -1,4 +1,4 @@
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/view.h"
 #include "cli/words.h"
@@ -31,9 +31,9 @@ static void print(const json_t *deliveries) {
 }
 
 static int run(size_t count, const char *const *operands, struct error *error) {
-	AUTO_FREE char *key = api_key(count, operands, error);
+	AUTO_FREE char *key = call_key(count, operands, error);
 	AUTO_JSON json_t *deliveries = NULL;
-	if (!key || api_get(&deliveries, error, "/api/v1/trabajos/%s/deliveries", key)) return -1;
+	if (!key || call_get(&deliveries, error, "/api/v1/trabajos/%s/deliveries", key)) return -1;
 	if (cli.json)
 		view_print(deliveries);
 	else

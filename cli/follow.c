@@ -3,8 +3,8 @@
 // then beside the stream.
 #include "cli/follow.h"
 
-#include "cli/api.h"
 #include "cli/base64.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/sse.h"
 #include "cli/text.h"
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define TICK_MS      1000
-#define TRIES        8 // connections in a row that bring nothing
+#define TRIES        40 // connections in a row that bring nothing: some minutes, in which a server comes back
 #define PAUSE_MS     200
 #define PAUSE_CAP_MS 8000
 #define RED          "\033[31m"
@@ -74,12 +74,12 @@ static void tick(void *arg) {
 	struct run *run = arg;
 	AUTO_JSON json_t *job = NULL;
 	if (!tells(run) || !run->status || strcmp(run->status, "Queued") != 0) return;
-	if (api_get(&job, NULL, "/api/v1/trabajos/%s", run->wanted->key) == 0) say_waiting(run, job);
+	if (call_get(&job, NULL, "/api/v1/trabajos/%s", run->wanted->key) == 0) say_waiting(run, job);
 }
 
 static void say_end(const struct run *run) {
 	AUTO_JSON json_t *job = NULL;
-	if (!tells(run) || api_get(&job, NULL, "/api/v1/trabajos/%s", run->wanted->key)) return;
+	if (!tells(run) || call_get(&job, NULL, "/api/v1/trabajos/%s", run->wanted->key)) return;
 	AUTO_FREE char *message = text_safe(json_text(json_object_get(job, "outcome"), "message"));
 	AUTO_FREE char *status = text_safe(cli_or_nothing(json_text(job, "status")));
 	AUTO_FREE char *ran = view_duration(view_run_ms(job) < 0 ? 0 : view_run_ms(job));
@@ -175,8 +175,8 @@ static int sink(const char *bytes, size_t length, void *arg) {
 static char *log_path(const struct follow *wanted) {
 	char *path = mem_format("/api/v1/trabajos/%s/log", wanted->key);
 	AUTO_FREE char *attempt = wanted->attempt ? mem_format("%" PRId64, wanted->attempt) : NULL;
-	api_query(&path, "attempt", attempt);
-	api_query(&path, "stream", wanted->stream);
+	call_query(&path, "attempt", attempt);
+	call_query(&path, "stream", wanted->stream);
 	return path;
 }
 
@@ -185,14 +185,14 @@ static int connect_once(struct run *run, struct error *error) {
 	AUTO_FREE char *last = run->sse.id ? mem_format("Last-Event-ID: %s", run->sse.id) : NULL;
 	struct client_reply reply;
 	sse_restart(&run->sse);
-	const struct api_call call = {.path = path,
+	const struct call call = {.path = path,
 		.headers = {"Accept: text/event-stream", last},
 		.stream = true,
 		.sink = sink,
 		.tick = tick,
 		.tick_ms = TICK_MS,
 		.arg = run};
-	int result = api_send(&call, &reply, error);
+	int result = call_send(&call, &reply, error);
 	client_reply_clear(&reply);
 	return result;
 }
@@ -242,7 +242,7 @@ static int measure(struct run *run, const json_t *job, struct error *error) {
 	AUTO_FREE char *path = log_path(run->wanted);
 	struct client_reply reply;
 	run->enough = 0;
-	int result = api_send(&(struct api_call){.path = path, .sink = count_bytes, .arg = &run->enough}, &reply, error);
+	int result = call_send(&(struct call){.path = path, .sink = count_bytes, .arg = &run->enough}, &reply, error);
 	client_reply_clear(&reply);
 	run->done = run->enough == 0;
 	return result;
@@ -273,7 +273,8 @@ static void run_clear(struct run *run) {
 
 static int follow(struct run *run, struct error *error) {
 	AUTO_JSON json_t *job = NULL;
-	if (api_get(&job, error, "/api/v1/trabajos/%s", run->wanted->key)) return -1;
+	AUTO_FREE char *path = mem_format("/api/v1/trabajos/%s", run->wanted->key);
+	if (call_json(&(struct call){.path = path, .patient = true}, &job, error)) return -1;
 	run->status = mem_strdup(json_text(job, "status"));
 	if (measure(run, job, error)) return -1;
 	if (run->wanted->goes_on && run->status && strcmp(run->status, "Queued") == 0) say_waiting(run, job);

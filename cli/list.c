@@ -1,5 +1,5 @@
 // trabajos list: the caller's jobs, the newest first.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/view.h"
 #include "cli/words.h"
@@ -49,14 +49,14 @@ static char *moment_of(const char *text) {
 static char *first_path(void) {
 	AUTO_FREE char *from = moment_of(since), *to = moment_of(until), *most = mem_format("%" PRId64, limit);
 	char *path = mem_strdup("/api/v1/trabajos");
-	api_query(&path, "limit", all ? PAGE : most);
-	api_query(&path, "order", oldest ? "asc" : "desc");
-	api_query(&path, "status", status);
-	api_query(&path, "label", label);
-	api_query(&path, "since", from);
-	api_query(&path, "until", to);
-	api_query(&path, "usuario", usuario);
-	api_query(&path, "after", after);
+	call_query(&path, "limit", all ? PAGE : most);
+	call_query(&path, "order", oldest ? "asc" : "desc");
+	call_query(&path, "status", status);
+	call_query(&path, "label", label);
+	call_query(&path, "since", from);
+	call_query(&path, "until", to);
+	call_query(&path, "usuario", usuario);
+	call_query(&path, "after", after);
 	return path;
 }
 
@@ -64,10 +64,10 @@ static char *first_path(void) {
 static int page(char **path, json_t *jobs, struct error *error) {
 	struct client_reply reply;
 	AUTO_JSON json_t *json = NULL;
-	int result = api_send(&(struct api_call){.path = *path}, &reply, error);
-	if (result == 0) result = json_read(reply.body, reply.length, API_MOST, &json, error);
+	int result = call_send(&(struct call){.path = *path}, &reply, error);
+	if (result == 0) result = json_read(reply.body, reply.length, CALL_MOST, &json, error);
 	free(*path);
-	*path = result == 0 ? api_next(&reply) : NULL;
+	*path = result == 0 ? call_next(&reply) : NULL;
 	if (result == 0) json_array_extend(jobs, json);
 	client_reply_clear(&reply);
 	return result;

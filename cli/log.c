@@ -1,5 +1,5 @@
 // trabajos log: what a job has printed, its standard output and error each on ours; -f goes on until the job has ended.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/follow.h"
 #include "lib/lifecycle.h"
@@ -17,7 +17,7 @@ static const struct args_option options[] = {
 };
 
 static int run(size_t count, const char *const *operands, struct error *error) {
-	AUTO_FREE char *key = api_key(count, operands, error);
+	AUTO_FREE char *key = call_key(count, operands, error);
 	if (!key) return -1;
 	bool goes_on = follow || wait;
 	int code = follow_job(&(struct follow){.key = key,

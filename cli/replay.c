@@ -1,4 +1,4 @@
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/follow.h"
 #include "cli/view.h"
@@ -14,11 +14,11 @@ static const struct args_option options[] = {
 };
 
 static int run(size_t count, const char *const *operands, struct error *error) {
-	AUTO_FREE char *key = api_key(count, operands, error);
+	AUTO_FREE char *key = call_key(count, operands, error);
 	if (!key) return -1;
 	AUTO_FREE char *path = mem_format("/api/v1/trabajos/%s/replay", key);
 	AUTO_JSON json_t *answer = NULL;
-	if (api_json(&(struct api_call){.method = "POST", .path = path}, &answer, error)) return -1;
+	if (call_json(&(struct call){.method = "POST", .path = path}, &answer, error)) return -1;
 	if (follow || wait) return follow_job(&(struct follow){.key = key, .prints = follow, .goes_on = true}, error);
 	if (cli.json)
 		view_print(answer);

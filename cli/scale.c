@@ -1,4 +1,4 @@
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/view.h"
 #include "cli/words.h"
@@ -53,7 +53,7 @@ static void say_actions(const json_t *actions) {
 static int run(size_t count, const char *const *operands, struct error *error) {
 	(void)count, (void)operands;
 	AUTO_JSON json_t *scale = NULL;
-	if (api_get(&scale, error, "/api/v1/scale?limit=%" PRId64, limit)) return -1;
+	if (call_get(&scale, error, "/api/v1/scale?limit=%" PRId64, limit)) return -1;
 	if (cli.json) {
 		view_print(scale);
 		return EXIT_FINE;

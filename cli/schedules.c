@@ -1,5 +1,5 @@
 // trabajos schedules: cron entries that put jobs into the queue. A schedule is named by its id or by its name.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/submission.h"
 #include "cli/view.h"
 #include "cli/words.h"
@@ -62,16 +62,16 @@ static void print(const json_t *schedules) {
 // All of them: nobody has more than a hundred, an administrator sees several users' by pages.
 static int fetch(const char *whose, json_t *schedules, struct error *error) {
 	AUTO_FREE char *path = mem_strdup(PATH "?limit=1000");
-	api_query(&path, "usuario", whose);
+	call_query(&path, "usuario", whose);
 	while (path) {
 		struct client_reply reply;
 		AUTO_JSON json_t *page = NULL;
-		int result = api_send(&(struct api_call){.path = path}, &reply, error);
-		if (result == 0) result = json_read(reply.body, reply.length, API_MOST, &page, error);
+		int result = call_send(&(struct call){.path = path}, &reply, error);
+		if (result == 0) result = json_read(reply.body, reply.length, CALL_MOST, &page, error);
 		free(STEAL(path));
 		if (result == 0) {
 			json_array_extend(schedules, page);
-			path = api_next(&reply);
+			path = call_next(&reply);
 		}
 		client_reply_clear(&reply);
 		if (result) return -1;
@@ -116,7 +116,7 @@ static int add(size_t count, const char *const *operands, struct error *error) {
 		return error_set(error, ERROR_USAGE, _("what was given is no UTF-8"));
 	if (zone) json_object_set_new(body, "zone", json_string(zone));
 	if (missed) json_object_set_new(body, "missed", json_string(missed));
-	if (api_json(&(struct api_call){.path = PATH, .body = body}, &made, error)) return -1;
+	if (call_json(&(struct call){.path = PATH, .body = body}, &made, error)) return -1;
 	AUTO_FREE char *next = view_moment(json_text(made, "next_at"));
 	if (cli.json)
 		view_print(made);
@@ -130,7 +130,7 @@ static int change(const char *operand, const char *method, const char *what, con
 	if (!id) return -1;
 	AUTO_FREE char *path = mem_format(PATH "/%s%s", id, what);
 	struct client_reply reply;
-	int result = api_send(&(struct api_call){.method = method, .path = path, .patient = true}, &reply, error);
+	int result = call_send(&(struct call){.method = method, .path = path, .patient = true}, &reply, error);
 	if (result == 0 && cli.json && reply.length)
 		puts(reply.body);
 	else if (result == 0)

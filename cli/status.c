@@ -1,5 +1,5 @@
 // trabajos status: all about one job.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/view.h"
 #include "cli/words.h"
@@ -97,9 +97,9 @@ static void say(const json_t *job) {
 }
 
 static int run(size_t count, const char *const *operands, struct error *error) {
-	AUTO_FREE char *key = api_key(count, operands, error);
+	AUTO_FREE char *key = call_key(count, operands, error);
 	AUTO_JSON json_t *job = NULL;
-	if (!key || api_get(&job, error, "/api/v1/trabajos/%s", key)) return -1;
+	if (!key || call_get(&job, error, "/api/v1/trabajos/%s", key)) return -1;
 	if (cli.json)
 		view_print(job);
 	else

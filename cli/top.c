@@ -1,5 +1,5 @@
 // trabajos top: the queue, what runs and the workers, live in a terminal; into a file or a pipe once.
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/text.h"
 #include "cli/view.h"
@@ -48,12 +48,12 @@ static int look_at_jobs(
 	AUTO_FREE char *path = mem_strdup("/api/v1/trabajos?order=desc");
 	struct client_reply reply;
 	json_t *anew = NULL;
-	api_query(&path, "status", status);
-	api_query(&path, "limit", most);
-	api_query(&path, "usuario", top->administrator ? "*" : NULL);
-	int result = api_send(&(struct api_call){.path = path}, &reply, error);
-	if (result == 0) result = json_read(reply.body, reply.length, API_MOST, &anew, error);
-	AUTO_FREE char *next = result == 0 ? api_next(&reply) : NULL;
+	call_query(&path, "status", status);
+	call_query(&path, "limit", most);
+	call_query(&path, "usuario", top->administrator ? "*" : NULL);
+	int result = call_send(&(struct call){.path = path}, &reply, error);
+	if (result == 0) result = json_read(reply.body, reply.length, CALL_MOST, &anew, error);
+	AUTO_FREE char *next = result == 0 ? call_next(&reply) : NULL;
 	if (more) *more = next != NULL;
 	if (result == 0) put(jobs, anew);
 	client_reply_clear(&reply);
@@ -65,15 +65,15 @@ static int look_at_workers(struct top *top, struct error *error) {
 	json_t *workers = NULL, *scale = NULL;
 	if (top->knows && !top->administrator) return 0;
 	struct client_reply reply;
-	int result = api_send(&(struct api_call){.path = "/api/v1/workers"}, &reply, error);
+	int result = call_send(&(struct call){.path = "/api/v1/workers"}, &reply, error);
 	bool denied = reply.status == 403;
-	if (result == 0) result = json_read(reply.body, reply.length, API_MOST, &workers, error);
+	if (result == 0) result = json_read(reply.body, reply.length, CALL_MOST, &workers, error);
 	client_reply_clear(&reply);
 	top->knows = top->knows || result == 0 || denied;
 	top->administrator = result == 0;
 	if (result) return denied ? error_clear(error), 0 : -1;
 	put(&top->workers, workers);
-	if (api_get(&scale, error, "/api/v1/scale?limit=1")) return -1;
+	if (call_get(&scale, error, "/api/v1/scale?limit=1")) return -1;
 	put(&top->scale, scale);
 	return 0;
 }

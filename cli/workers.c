@@ -1,4 +1,4 @@
-#include "cli/api.h"
+#include "cli/call.h"
 #include "cli/cli.h"
 #include "cli/view.h"
 #include "cli/words.h"
@@ -10,7 +10,7 @@
 static int run(size_t count, const char *const *operands, struct error *error) {
 	(void)count, (void)operands;
 	AUTO_JSON json_t *workers = NULL;
-	if (api_get(&workers, error, "/api/v1/workers")) return -1;
+	if (call_get(&workers, error, "/api/v1/workers")) return -1;
 	if (cli.json) {
 		view_print(workers);
 		return EXIT_FINE;
