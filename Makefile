@@ -178,9 +178,9 @@ $(B)/clock.so: tests/faults/clock.c
 
 # ---- fuzz targets (tests/fuzz): what reads strangers' bytes, with clang's libFuzzer, in build/fuzz
 
-FUZZED_C := $(addprefix lib/,address.c cron.c digest.c error.c giturl.c http_peer.c json.c loop.c mem.c moment.c option.c range.c resultado.c \
-	trabajo.c uuid.c webhook.c) $(wildcard frontend/token*.c) cli/sse.c cli/text.c worker/environment.c worker/fetch_result.c worker/fetch/path.c \
-	$(sort $(wildcard worker/plan*.c))
+FUZZED_C := $(addprefix lib/,address.c cron.c digest.c error.c giturl.c http_peer.c http_wish.c json.c loop.c mem.c moment.c option.c range.c \
+	resultado.c trabajo.c uuid.c webhook.c) $(wildcard frontend/text*.c frontend/token*.c) cli/sse.c cli/text.c worker/environment.c \
+	worker/fetch_result.c worker/fetch/path.c $(sort $(wildcard worker/plan*.c))
 FUZZ_C := $(call c_in,tests/fuzz)
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(filter tests/fuzz/fuzz_%.c,$(FUZZ_C)))
 ALL_C += $(FUZZ_C)

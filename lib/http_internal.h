@@ -147,6 +147,10 @@ void http_pack_stream(struct http_request *request);
 ssize_t http_pack_more(struct http_request *request, char *buffer, size_t size); // as stream_more, which it calls
 void http_packing_free(struct http_packing *packing);
 
+// ---- http_wish.c
+bool http_wish_coding(const char *list, const char *coding) MUST_USE;               // of Accept-Encoding
+size_t http_wish_language(const char *list, const char *const *languages) MUST_USE; // of Accept-Language: an index
+
 // ---- http_cors.c
 int http_origins_parse(const char *text, struct http_origins **origins, struct error *error) MUST_USE;
 void http_origins_free(struct http_origins *origins);

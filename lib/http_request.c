@@ -393,3 +393,14 @@ char *http_origin(const struct http_request *request) {
 	}
 	return host && http_host_valid(host) ? mem_format("%s://%s", scheme, host) : NULL;
 }
+
+bool http_accepts_coding(const struct http_request *request, const char *coding) {
+	const char *list = http_header(request, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+	return list && http_wish_coding(list, coding);
+}
+
+size_t http_language(const struct http_request *request) {
+	const char *const *languages = request->connection->server->config.languages;
+	const char *list = http_header(request, MHD_HTTP_HEADER_ACCEPT_LANGUAGE);
+	return languages && list ? http_wish_language(list, languages) : 0;
+}

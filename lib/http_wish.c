@@ -1,4 +1,4 @@
-// What a client would rather have (RFC 9110 section 12): lists of words with weights.
+// What a client would rather have (RFC 9110 section 12): lists of words with weights. Pure.
 #include "lib/http_internal.h"
 
 #include <string.h>
@@ -50,11 +50,10 @@ static bool is_word(const struct choice *choice, const char *word) {
 	return strlen(word) == choice->length && strncasecmp(choice->word, word, choice->length) == 0;
 }
 
-bool http_accepts_coding(const struct http_request *request, const char *coding) {
-	const char *list = http_header(request, "Accept-Encoding");
+bool http_wish_coding(const char *list, const char *coding) {
 	int named = -1, others = -1;
 	struct choice choice;
-	while (list && next_choice(&list, &choice)) {
+	while (next_choice(&list, &choice)) {
 		if (is_word(&choice, coding)) named = choice.weight;
 		if (is_word(&choice, "*")) others = choice.weight;
 	}
@@ -84,11 +83,8 @@ static int language_weight(const char *list, const char *language) {
 	return weight ? weight * 4 + (int)best : 0;
 }
 
-size_t http_language(const struct http_request *request) {
-	const char *const *languages = request->connection->server->config.languages;
-	const char *list = http_header(request, "Accept-Language");
+size_t http_wish_language(const char *list, const char *const *languages) {
 	size_t chosen = 0;
-	if (!languages || !list) return 0;
 	int best = 0;
 	for (size_t i = 0; languages[i]; i++) {
 		int weight = language_weight(list, languages[i]);
