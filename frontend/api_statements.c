@@ -36,6 +36,13 @@ const struct db_statement api_statement_workers = {.name = "api_workers",
 	       " 'started_at', api_moment(a.started_at)) ORDER BY a.started_at, a.key) AS jobs"
 	       " FROM attempts a JOIN trabajos t ON t.key = a.key WHERE a.finished_at IS NULL GROUP BY a.worker) r ON r.worker = w.worker"};
 
+const struct db_statement api_statement_worker_drain = {.name = "api_worker_drain",
+	.sql = "UPDATE workers SET draining = true WHERE worker = $1::text RETURNING worker, draining::integer"};
+// What an observer has marked is the observer's to take back.
+const struct db_statement api_statement_worker_resume = {.name = "api_worker_resume",
+	.sql = "UPDATE workers SET draining = draining AND retire_asked_at IS NOT NULL WHERE worker = $1::text"
+	       " RETURNING worker, draining::integer"};
+
 // ---- scale
 
 const struct db_statement api_statement_scale = {.name = "api_scale",

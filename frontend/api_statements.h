@@ -26,5 +26,7 @@ extern const struct db_statement api_statement_artifact;
 extern const struct db_statement api_statement_deliveries;
 // → (the workers as a JSON array)
 extern const struct db_statement api_statement_workers;
+// $1 worker → (it, whether it drains); no row: there is none
+extern const struct db_statement api_statement_worker_drain, api_statement_worker_resume;
 // $1 most decisions and actions → (both, the forecast and its score, as JSON)
 extern const struct db_statement api_statement_scale;

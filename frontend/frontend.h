@@ -51,6 +51,8 @@ void api_dead_replay_handle(struct http_request *request, void *arg);
 void api_scale_handle(struct http_request *request, void *arg);
 void api_workers_handle(struct http_request *request, void *arg);
 void deliveries_handle(struct http_request *request, void *arg);
+void api_worker_drain_handle(struct http_request *request, void *arg);
+void api_worker_resume_handle(struct http_request *request, void *arg);
 void artifacts_list_handle(struct http_request *request, void *arg);
 void artifacts_get_handle(struct http_request *request, void *arg);
 void schedules_handle(struct http_request *request, void *arg);

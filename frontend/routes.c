@@ -27,6 +27,8 @@ const struct http_route frontend_routes[] = {
 	{"/api/v1/dead/replay", "POST", api_dead_replay_handle},
 	{"/api/v1/scale", "GET", api_scale_handle},
 	{"/api/v1/workers", "GET", api_workers_handle},
+	{"/api/v1/workers/{worker}/drain", "POST", api_worker_drain_handle},
+	{"/api/v1/workers/{worker}/resume", "POST", api_worker_resume_handle},
 	{"/api/v1/schedules", "GET POST", schedules_handle},
 	{"/api/v1/schedules/{id}", "GET DELETE", schedule_handle},
 	{"/api/v1/schedules/{id}/pause", "POST", schedule_pause_handle},

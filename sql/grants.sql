@@ -20,7 +20,7 @@ BEGIN
         -- what a run leaves: written by workers; the observer's housekeeping ends the lost ones and removes the old ones
         ('attempts', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE'),
         ('logs', 'SELECT', 'SELECT, INSERT, DELETE', 'SELECT, DELETE'),
-        ('workers', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE'),
+        ('workers', 'SELECT, UPDATE (draining)', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE'),
         -- earlier results to take; removed with their jobs
         ('reusable', NULL, 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, DELETE'),
         -- what jobs leave: a replay, through the frontend, takes it back; housekeeping removes it

@@ -1,10 +1,10 @@
 // Who works, on what, how well isolated, and who is leaving; for administrators.
 
-import {get} from './api.js';
-import {h, replace} from './dom.js';
+import {get, post} from './api.js';
+import {ask, button, h, replace} from './dom.js';
 import {has, t} from './i18n.js';
-import {poll} from './live.js';
-import {empty, repository} from './show.js';
+import {poll, say} from './live.js';
+import {empty, problemBox, repository} from './show.js';
 import {now, running, when} from './time.js';
 
 const LATE_MS = 60000;
@@ -20,10 +20,11 @@ function slots(worker) {
 		Array.from({length: Math.min(worker.slots, 64)}, (_, index) => h(`span${index < worker.running ? '.taken' : ''}`)));
 }
 
-function row(worker) {
+function row(worker, change) {
 	const state = stateOf(worker);
 	const level = has(`isolation.${worker.isolation}`) ? t(`isolation.${worker.isolation}`) : worker.isolation;
-	return h(`li.worker.is-${state}`, {'data-worker': worker.worker}, h('div.worker-head', h('h2', h('bdi', worker.worker)), h('span.badge', t(`worker.${state}`))),
+	return h(`li.worker.is-${state}`, {'data-worker': worker.worker}, h('div.worker-head', h('h2', h('bdi', worker.worker)), h('span.badge', t(`worker.${state}`)),
+		button(t(worker.draining ? 'workers.resume' : 'workers.drain'), () => change(worker), {class: 'quiet', 'aria-label': `${t(worker.draining ? 'workers.resume' : 'workers.drain')}: ${worker.worker}`})),
 		h('p', slots(worker), ` ${t('workers.slots', {n: worker.running, slots: worker.slots})}`),
 		h('dl.facts', h('div', h('dt', t('fact.isolation')), h('dd', level)), h('div', h('dt', t('workers.where')), h('dd', `${worker.host} (${worker.pid})`)),
 			h('div', h('dt', t('workers.version')), h('dd', worker.version)), h('div', h('dt', t('workers.since')), h('dd', when(worker.started_at))),
@@ -34,16 +35,28 @@ function row(worker) {
 
 export async function show(main, at) {
 	const seen = {};
-	const list = h('ul.workers'), lead = h('p.lead');
+	const list = h('ul.workers'), lead = h('p.lead'), trouble = h('div');
+	const change = async ({worker, draining}) => {
+		if (!draining && !await ask(t('workers.ask'), t('workers.ask.more'), t('workers.drain'), t('cancel.no'))) return;
+		replace(trouble);
+		try {
+			await post(`workers/${encodeURIComponent(worker)}/${draining ? 'resume' : 'drain'}`);
+			say(t(draining ? 'workers.resumed' : 'worker.draining'));
+			seen.etag = null;
+			await draw();
+		} catch (error) {
+			replace(trouble, problemBox(error));
+		}
+	};
 	const draw = async () => {
 		const workers = await get('workers', {signal: at.signal, seen});
 		if (!workers) return;
 		lead.textContent = t('workers.lead', {n: workers.length, running: workers.reduce((sum, worker) => sum + worker.running, 0),
 			slots: workers.reduce((sum, worker) => sum + worker.slots, 0)});
-		replace(list, workers.map(row));
+		replace(list, workers.map((worker) => row(worker, change)));
 		if (!workers.length) replace(list, h('li', empty(t('workers.empty'), t('workers.empty.more'))));
 	};
 	await draw();
-	replace(main, h('div.head', h('h1', t('nav.workers'))), lead, list);
+	replace(main, h('div.head', h('h1', t('nav.workers'))), lead, trouble, list);
 	poll(at.signal, 3000, draw);
 }

@@ -207,6 +207,8 @@ static void the_roles_of_daemons_get_what_is_listed_and_no_more(void **state UNU
 	db_close(observer);
 	assert_int_equal(migrate_apply(worker, NULL, NULL, NULL), 0);
 	must(worker, "SELECT * FROM trabajos_claim('w', 1, 30, 0, NULL)");
+	must(frontend, "UPDATE workers SET draining = true WHERE worker = 'w'");
+	assert_int_not_equal(db_script(frontend, "UPDATE workers SET slots = 0", NULL), DB_OK);
 	must(frontend, "SELECT * FROM trabajos_cancel(gen_random_uuid(), NULL, 'why')");
 	assert_int_not_equal(db_script(worker, "CREATE TABLE of_a_worker (i integer)", NULL), DB_OK);
 	assert_int_not_equal(db_script(frontend, "UPDATE attempts SET outcome = NULL", NULL), DB_OK);

@@ -13,7 +13,6 @@ from webdriver import ENTER
 
 TICKS = "i=0; while :; do i=$((i+1)); echo \"tick $i\"; sleep 0.2; done"
 FIRST_VIEW_MOST = 100 * 1024
-STATUSES = {"Queued": "Waiting", "Running": "Running", "Finished": "Done", "Failed": "Failed", "Cancelled": "Cancelled"}
 
 
 def lines(browser):
@@ -123,7 +122,7 @@ def test_a_job_is_submitted_watched_live_cancelled_and_run_again(go, script, wor
     await_lines(browser, "a tick of the second attempt", lambda found: "tick 1" in found)
     browser.click("button.danger", "Cancel")
     browser.click("dialog button", "Cancel the job")
-    browser.see(".job-head .pill", "Cancelled")
+    browser.see(".part-actions", re.compile("Being cancelled|Run again"))
 
     browser.click(".part-actions a", "Change and run again")
     browser.see("h1", "Run again with changes")
@@ -305,6 +304,11 @@ def test_administrators_see_workers_with_what_they_run_and_why_there_are_so_many
     browser.see(f".worker a[href='#/job/{key}']")
     browser.see(".worker", re.compile("full|reduced|none"))
     browser.see(".worker .badge", "busy")
+    browser.click(".worker-head button", "Drain")
+    browser.click("dialog button", "Drain")
+    browser.see(".worker .badge", "takes no more")
+    browser.click(".worker-head button", "Take jobs again")
+    browser.see(".worker .badge", "busy")
     go("admin", "scale")
     browser.see(".now", "wanted")
     browser.see(".decisions li", re.compile("worker"))
@@ -312,7 +316,7 @@ def test_administrators_see_workers_with_what_they_run_and_why_there_are_so_many
     go("admin", f"job/{key}")
     browser.click("button.danger", "Cancel")
     browser.click("dialog button", "Cancel the job")
-    browser.see(".job-head .pill", "Cancelled")
+    browser.see(".part-actions", re.compile("Being cancelled|Run again"))
     other = go("user", "")
     other.see("nav", "Dead letters")
     assert "Workers" not in other.see(".bar nav").text()
