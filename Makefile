@@ -239,6 +239,11 @@ coverage: deps ## which lines every test together runs; ends with the figures of
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=coverage all unit-programs
 	@tests/run-coverage
 
+screenshots: deps ## pictures of the page, into docs/images
+	@dev/deps --for screenshots
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(PYTHON) -m pytest tests/system/browser/shots.py
+
 demo: ## set-up, then a repository in and its result out, for real
 	@dev/deps --for build --for run
 	@$(MAKE) --no-print-directory -j$(JOBS) all
@@ -290,4 +295,4 @@ clean: ## remove what was built
 help: ## this list (V=1 shows the commands)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-.PHONY: all deps unit unit-programs test-compose test-vm test-all coverage fuzz fuzz-programs fuzz-here test faults demo up down lint format bench install install-programs install-cli clean help
+.PHONY: all deps unit unit-programs test-compose test-vm test-all coverage fuzz fuzz-programs fuzz-here test faults screenshots demo up down lint format bench install install-programs install-cli clean help

@@ -5,6 +5,7 @@ import {locale, t} from './i18n.js';
 
 const HIGH = 96, LEFT = 58, RIGHT = 12, GAP = 34;
 const clock = new Intl.DateTimeFormat(locale, {hour: '2-digit', minute: '2-digit'});
+const seconds = new Intl.DateTimeFormat(locale, {hour: '2-digit', minute: '2-digit', second: '2-digit'});
 
 const times = [1, 2, 10, 30, 60, 120, 300, 600, 1200, 3600, 7200, 14400, 43200, 86400].map((seconds) => seconds * 1000);
 function nice(most, timed) {
@@ -27,7 +28,7 @@ function field(spec, index, width, [from, to]) {
 	const x = (at) => Math.round((LEFT + (at - from) / Math.max(to - from, 1) * (width - LEFT - RIGHT)) * 10) / 10;
 	const y = (value) => Math.round((bottom - value / most * HIGH) * 10) / 10;
 	return svg('g', {}, svg('text', {class: 'field-name', x: LEFT, y: top - 6}, spec.name),
-		[0, most / 2, most].map((value) => [svg('line', {class: 'rule', x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value)}),
+		(spec.timed || most % 2 === 0 ? [0, most / 2, most] : [0, most]).map((value) => [svg('line', {class: 'rule', x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value)}),
 			svg('text', {class: 'tick', x: LEFT - 6, y: y(value) + 4, 'text-anchor': 'end'}, spec.format(value))]),
 		spec.lines.map(({points, kind, filled}) => {
 			const line = path(points, x, y, from, to);
@@ -40,7 +41,7 @@ function hours(width, high, [from, to]) {
 	return Array.from({length: count}, (_, index) => {
 		const at = from + (to - from) * index / (count - 1);
 		const x = LEFT + (width - LEFT - RIGHT) * index / (count - 1);
-		return svg('text', {class: 'tick', x, y: high - 4, 'text-anchor': index === 0 ? 'start' : index === count - 1 ? 'end' : 'middle'}, clock.format(new Date(at)));
+		return svg('text', {class: 'tick', x, y: high - 4, 'text-anchor': index === 0 ? 'start' : index === count - 1 ? 'end' : 'middle'}, (to - from < 900000 ? seconds : clock).format(new Date(at)));
 	});
 }
 

@@ -74,7 +74,8 @@ class Scale {
 			replace(this.body, empty(t('scale.empty'), t('scale.empty.more')));
 			return;
 		}
-		const span = [now() - this.hours * 3600000, now()];
+		// no emptier than it has to be, where the first decision is younger than that
+		const span = [Math.max(now() - this.hours * 3600000, Math.min(Date.parse(all[0].at), now() - 120000)), now()];
 		const newest = data.decisions[0];
 		replace(this.body, h('section.panel.now', h('p.big-number', h('strong', String(newest.wanted)), h('span', t('scale.now', {n: newest.wanted, actual: newest.actual}))), h('p', newest.reason)),
 			h('section.panel', {'aria-labelledby': 'chart-title'}, h('div.tools', h('h2', {id: 'chart-title'}, t('scale.over_time')), h('span.buttons', hours.map((n) =>
