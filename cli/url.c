@@ -16,6 +16,7 @@ static size_t scheme_length(const char *url) {
 static bool is_here(const char *host, size_t length) {
 	const char *colon = *host == '[' ? memchr(host, ']', length) : memchr(host, ':', length);
 	size_t name = colon ? (size_t)(colon - host) + (*host == '[') : length;
+	if (name < length && host[name] != ':') return false;
 	if (name == 5 && memcmp(host, "[::1]", 5) == 0) return true;
 	if (name >= 9 && strncasecmp(host + name - 9, "localhost", 9) == 0 && (name == 9 || host[name - 10] == '.'))
 		return true;
