@@ -1,5 +1,6 @@
 """`trabajos`, the command: what people and scripts see of it, against the real daemons and Keycloak's real pages."""
 
+import base64
 import json
 import os
 import pathlib
@@ -100,6 +101,9 @@ def test_a_password_comes_from_standard_input_or_a_file_and_what_is_kept_is_for_
     assert "as user2." in stranger.run("login", "--user=user2", f"--password-file={file}")[1]
     session = stranger.session_file()
     assert stat.S_IMODE(session.stat().st_mode) == 0o600 and stat.S_IMODE(session.parent.stat().st_mode) == 0o700
+    stranger.run("login", "--user=user2", f"--password-file={file}", "--stay")
+    payload = json.loads(session.read_text())["refresh_token"].split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["typ"] == "Offline"
     assert "no token for user2: " in stranger.run("login", "--user=user2", "--password", text="wrong\n", code=77)[1]
     assert "takes no value" in stranger.run("login", "--user=user2", "--password=user2", code=64)[1]
     session.chmod(0o644)
@@ -224,6 +228,29 @@ def test_a_log_is_whole_however_often_its_connection_breaks(cli, script, worker,
         assert got == lines and cutter.cuts >= 2 and "connecting again" in said
     finally:
         cutter.close()
+
+
+def test_a_stream_whose_token_expires_goes_on_with_another_and_says_nothing_twice(fake, tmp_path):
+    key = "01980f2e-7b1c-7c7e-9d43-0d6f0c1b2a55"
+
+    def event(name, identity="", **data):
+        return f"{identity and 'id: ' + identity + chr(10)}event: {name}\ndata: {json.dumps(data)}\n\n"
+
+    def output(seq, **text):
+        return event("output", f"1.{seq}", attempt=1, seq=seq, stream="stdout", **text)
+    running = event("status", status="Running", attempt=1)
+    streams = ["retry: 1000\n\n" + running + output(1, text="one\u0000\n") + event("expired"),
+               running + output(1, text="one\u0000\n") + output(2, base64="dHf/Cg==") + ": heartbeat\n\n",
+               running + event("truncated", attempt=1, bytes=7) + event("end", status="Failed", attempt=1, outcome={"code": "exit", "exit_code": 9})]
+    fake.answers["GET", f"/api/v1/trabajos/{key}"] = (200, {}, {"key": key, "status": "Running", "attempt": 1})
+    fake.answers["GET", f"/api/v1/trabajos/{key}/log"] = lambda body: (200, {"Content-Type": "text/event-stream"}, streams.pop(0).encode())
+    cli = Cli(fake.url, tmp_path)
+    cli.run("login", "--user=x", "--password", text="y\n")
+    cli.change_session(expires_ms=0)
+    done = subprocess.run([trabajos.BIN / "trabajos", "log", key, "--wait"], env=cli.environment, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (9, b"one\0\ntw\xff\n") and b"7 bytes more were printed" in done.stderr
+    asked = [headers.get("Last-Event-ID") for _, _, path, _, headers in fake.asked if path.endswith("/log")]
+    assert asked == [None, "1.1", "1.2"]
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_end_it(cli, script, worker):
