@@ -193,7 +193,10 @@ void artifacts_drop(struct artifacts *artifacts) {
 	if (!artifacts) return;
 	close_one(&artifacts->write_end);
 	artifacts->dropped = true;
-	if (artifacts->read) artifacts_free(artifacts);
+	if (artifacts->task)
+		task_ask(artifacts->task);
+	else
+		artifacts_free(artifacts);
 }
 
 int artifacts_stop(struct worker *worker) {

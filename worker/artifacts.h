@@ -27,7 +27,8 @@ struct artifacts_of {
 // `artifacts` are gone. Whatever could not be stored is said in it.
 void artifacts_store(
 	struct artifacts *artifacts, const struct artifacts_of *of, void (*done)(json_t *detail, void *arg), void *arg);
-void artifacts_drop(struct artifacts *artifacts); // NULL is fine
+// Of artifacts that are not being stored, or are: then done does not come. NULL is fine.
+void artifacts_drop(struct artifacts *artifacts);
 
 // The worker stops: those that are under way are left, and no done comes any more. -1: a thread does not end.
 int artifacts_stop(struct worker *worker) MUST_USE;

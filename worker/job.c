@@ -188,7 +188,10 @@ static void fetch(struct job *job) {
 
 void job_stop(struct job *job, enum job_stop why) {
 	bool leave = why == JOB_STOP_LOST || why == JOB_STOP_GIVE_BACK;
-	if (job->state == JOB_FINISHING) return; // the ledger's compare-and-set decides
+	if (job->state == JOB_FINISHING) {
+		if (leave) job_leave(job);
+		return;
+	}
 	if (job->stop != JOB_STOP_NONE && (!leave || job->stop == why)) return;
 	if (job->collecting && !leave) return; // too late: it has ended by itself
 	job->stop = why;

@@ -146,6 +146,7 @@ static void decide_retry(struct job *job) {
 
 static void stored(json_t *artifacts, void *arg) {
 	struct job *job = arg;
+	job->storing = NULL;
 	detail_artifacts(&job->detail, artifacts);
 	finish(job);
 }
@@ -153,10 +154,18 @@ static void stored(json_t *artifacts, void *arg) {
 // What is to be seen with the result must be there before it.
 static void store_and_finish(struct job *job) {
 	const struct artifacts_of of = {.key = job->key, .owner = job->owner, .attempt = job->attempt};
-	if (job->artifacts && !job->retry.again)
-		artifacts_store(STEAL(job->artifacts), &of, stored, job);
-	else
+	if (!job->artifacts || job->retry.again) {
 		finish(job);
+		return;
+	}
+	job->storing = STEAL(job->artifacts);
+	artifacts_store(job->storing, &of, stored, job);
+}
+
+void job_leave(struct job *job) {
+	if (!job->storing) return; // the ledger's compare-and-set decides
+	artifacts_drop(STEAL(job->storing));
+	job_free(job);
 }
 
 void job_end(struct job *job) {

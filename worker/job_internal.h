@@ -28,6 +28,7 @@ struct job {
 	int64_t timeout_ms;
 	struct output *output;
 	struct artifacts *artifacts; // on their way; NULL: none
+	struct artifacts *storing;   // the same, while they are written
 	bool collecting;             // the command has ended by itself, whatever comes now
 	struct flush_entry flush;
 	bool unsure, bare, cancelled_before;
@@ -43,4 +44,6 @@ struct job {
 
 // The outcome is set. Writes it, unless the job is no longer ours or goes back to the queue (which the caller of job_stop does).
 void job_end(struct job *job);
+// In JOB_FINISHING: it is somebody else's, or goes back to the queue, while what it left is still being stored.
+void job_leave(struct job *job);
 void job_finish_again(void *arg); // of the timer `again`: job_end's last step, once more
