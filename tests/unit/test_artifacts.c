@@ -87,6 +87,15 @@ static void the_same_content_is_stored_once_for_an_owner_and_apart_from_others(v
 	assert_says("SELECT count(*) FROM blobs WHERE stored", "2");
 }
 
+static void what_lies_in_another_place_is_not_taken_for_what_is_here(void **state UNUSED) {
+	ADD_PLAIN(1, "ana", 0);
+	assert_claims(1, "ana");
+	must("INSERT INTO blobs (owner, sha256, size, place, stored) VALUES ('ana', " SHA("a") ", 10, 's3', true)");
+	leave(1, "ana", SHA("a"));
+	assert_says("SELECT b.place FROM artifacts a JOIN blobs b ON b.id = a.blob", "ledger");
+	assert_says("SELECT count(*) FROM blobs WHERE stored", "2");
+}
+
 static void of_two_that_store_the_same_at_once_one_stays(void **state UNUSED) {
 	ADD_PLAIN(1, "ana", 0);
 	ADD_PLAIN(2, "ana", 0);
@@ -181,6 +190,7 @@ int main(void) {
 		CLEAN(artifacts_are_seen_with_the_result_by_their_owner_alone),
 		CLEAN(an_attempt_that_was_taken_over_keeps_nothing_and_what_it_kept_is_collected),
 		CLEAN(the_same_content_is_stored_once_for_an_owner_and_apart_from_others),
+		CLEAN(what_lies_in_another_place_is_not_taken_for_what_is_here),
 		CLEAN(of_two_that_store_the_same_at_once_one_stays),
 		CLEAN(content_goes_a_while_after_its_last_job),
 		CLEAN(an_object_outside_is_doomed_with_its_content_and_taken_by_one_keeper),
