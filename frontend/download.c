@@ -1,6 +1,7 @@
 #include "frontend/download.h"
 
 #include "frontend/answer.h"
+#include "lib/client.h"
 #include "lib/db.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -10,11 +11,13 @@
 #include <string.h>
 
 #define CHUNK_BYTES 262144 // of the ledger (worker/artifacts_write.c)
+#define PART_BYTES  ((uint64_t)1 << 20)
 
 struct download {
 	struct http_request *request; // NULL: the client has gone
 	const struct frontend *frontend;
-	char *blob;
+	char *blob, *sha256;
+	bool elsewhere;   // in the S3 store
 	uint64_t at, end; // of the content
 	int fd;           // of the object; -1: it is in the ledger
 	unsigned char *chunk;
@@ -30,6 +33,7 @@ static void download_free(struct download *download) {
 	if (download->fd >= 0) close(download->fd);
 	free(download->chunk);
 	free(download->blob);
+	free(download->sha256);
 	free(download);
 }
 
@@ -65,20 +69,59 @@ static void chunk_came(enum db_status status, const struct db_result *result, co
 	http_stream_wake(download->request);
 }
 
-static void fetch(struct download *download) {
+static void fetch_chunk(struct download *download) {
 	struct db_params *params = db_params_new();
 	db_text(params, download->blob);
 	db_int(params, (int64_t)(download->at / CHUNK_BYTES));
-	download->fetching = true;
 	db_run(download->frontend->reads, &chunk_statement, params, FRONTEND_READ_WAIT_MS, FRONTEND_READ_TIMEOUT_MS, chunk_came,
 		download);
 }
 
-static ssize_t from_ledger(struct download *download, char *buffer, size_t size) {
+// ---- from the S3 store
+
+static void part_came(int status, const char *body, size_t length, const struct error *error, void *arg) {
+	struct download *download = arg;
+	download->fetching = false;
+	if (!download->request) {
+		download_free(download);
+		return;
+	}
+	free(STEAL(download->chunk));
+	download->length = download->taken = 0;
+	download->failed = status != 206 || length == 0;
+	if (download->failed)
+		log_warn(log_m("an artifact cannot be had"), log_s("blob", download->blob), log_i("status", status),
+			log_e(error));
+	else
+		download->chunk = mem_dup(body, download->length = length);
+	http_stream_wake(download->request);
+}
+
+static void fetch_part(struct download *download) {
+	AUTO_ERROR struct error error = {0};
+	const struct blobs_object object = {.sha256 = download->sha256, .id = download->blob};
+	uint64_t left = download->end - download->at;
+	if (blobs_get(download->frontend->store, &object, download->frontend->client, download->at,
+		    left < PART_BYTES ? left : PART_BYTES, part_came, download, &error) == 0)
+		return;
+	download->fetching = false;
+	download->failed = true;
+	log_warn(log_m("an artifact cannot be had"), log_s("blob", download->blob), log_e(&error));
+}
+
+static void fetch(struct download *download) {
+	download->fetching = true;
+	if (download->elsewhere)
+		fetch_part(download);
+	else
+		fetch_chunk(download);
+}
+
+static ssize_t from_chunk(struct download *download, char *buffer, size_t size) {
 	size_t there = download->length - download->taken;
 	if (there == 0) {
 		if (!download->fetching) fetch(download);
-		return 0;
+		return download->failed ? -2 : 0;
 	}
 	size_t part = there < size ? there : size;
 	memcpy(buffer, download->chunk + download->taken, part);
@@ -103,7 +146,7 @@ static ssize_t more(char *buffer, size_t size, void *arg) {
 	uint64_t left = download->end - download->at;
 	if (left == 0) return -1;
 	if (left < size) size = (size_t)left;
-	ssize_t part = download->fd >= 0 ? from_folder(download, buffer, size) : from_ledger(download, buffer, size);
+	ssize_t part = download->fd >= 0 ? from_folder(download, buffer, size) : from_chunk(download, buffer, size);
 	if (part > 0) download->at += (uint64_t)part;
 	return part;
 }
@@ -112,8 +155,9 @@ static int open_object(const struct frontend *frontend, const struct download_of
 	AUTO_ERROR struct error error = {0};
 	const struct blobs_object object = {.sha256 = of->sha256, .id = of->blob};
 	if (strcmp(of->place, "ledger") == 0) return 0;
+	if (strcmp(of->place, "s3") == 0 && strcmp(blobs_place(frontend->store), "s3") == 0) return 0;
 	if (strcmp(of->place, "folder") != 0)
-		error_set(&error, ERROR_UNAVAILABLE, "it lies in %s", of->place);
+		error_set(&error, ERROR_UNAVAILABLE, "it lies in a store that is not set here: %s", of->place);
 	else if (blobs_open(frontend->store, &object, fd, &error) == 0)
 		return 0;
 	log_warn(log_m("an artifact cannot be had"), log_s("blob", of->blob), log_e(&error));
@@ -138,6 +182,8 @@ void download_answer(const struct frontend *frontend, struct http_request *reque
 	*download = (struct download){.request = request,
 		.frontend = frontend,
 		.blob = mem_strdup(of->blob),
+		.sha256 = mem_strdup(of->sha256),
+		.elsewhere = strcmp(of->place, "s3") == 0,
 		.at = from,
 		.end = from + length,
 		.fd = steal_fd(&fd)};

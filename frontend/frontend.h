@@ -22,6 +22,7 @@ struct frontend {
 	struct follow *follow;             // NULL: no ledger yet
 	struct prepare *prepare;
 	struct told *told;
+	struct client *client;
 	const struct blobs_config *store; // where artifacts are
 };
 

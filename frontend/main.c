@@ -196,6 +196,7 @@ static int open_all(struct run *run, struct error *error) {
 	frontend->auth = auth_open(frontend->loop, run->client, &auth);
 	frontend->told = told_open(frontend->loop);
 	frontend->store = &options->store;
+	frontend->client = run->client;
 	frontend->rate = rate_new(options->rate_burst ? options->rate_per_s : 0, options->rate_burst);
 	if (intake_open(frontend->loop, &options->kafka, &frontend->intake, error)) return -1;
 	if (open_server(run, error)) return -1;

@@ -129,5 +129,5 @@ int frontend_options_check(struct error *error) {
 	if (*options->public_url && public_url_check(options->public_url, error)) return -1;
 	if (http_origins_check(options->cors_origins, error)) return error_wrap(error, "CORS_ORIGINS");
 	if (*options->jwks_url && url_check("KEYCLOAK_JWKS_URL", options->jwks_url, error)) return -1;
-	return blobs_check(&options->store, error);
+	return blobs_check(&frontend_options.store, error);
 }

@@ -1,14 +1,23 @@
 #include "lib/blobs.h"
 
+#include "lib/client.h"
+#include "lib/loop.h"
 #include "lib/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define COPY_BYTES ((size_t)1 << 20)
+#define COPY_BYTES  ((size_t)1 << 20)
+#define PUT_MS      300000
+#define ASK_MS      30000
+#define ANSWER_MOST 65536
+// Asked for by S3, and not added by every libcurl: the digest of nothing.
+#define NO_BODY  "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define KEY_MOST 1024
 
 // ---- names, which come from the ledger
 
@@ -72,8 +81,8 @@ static int publish(int top, const char *incoming, const char *name) {
 	return renameat(top, incoming, top, name) == 0 ? sync_folder(top, folder) : -1;
 }
 
-static int put(const struct blobs_config *config, const struct blobs_object *object, const char *name, int file, int64_t offset,
-	int64_t size, struct error *error) {
+static int put_into_folder(const struct blobs_config *config, const struct blobs_object *object, const char *name, int file,
+	int64_t offset, int64_t size, struct error *error) {
 	AUTO_FREE char *incoming = mem_format("incoming/%s", object->id);
 	AUTO_CLOSE int top = -1;
 	if (open_top(config, &top, error) != 0) return -1;
@@ -86,10 +95,106 @@ static int put(const struct blobs_config *config, const struct blobs_object *obj
 	return -1;
 }
 
+static int remove_from_folder(
+	const struct blobs_config *config, const struct blobs_object *object, const char *name, struct error *error) {
+	AUTO_FREE char *incoming = mem_format("incoming/%s", object->id);
+	AUTO_CLOSE int top = -1;
+	if (open_top(config, &top, error) != 0) return -1;
+	(void)unlinkat(top, incoming, 0);
+	return unlinkat(top, name, 0) == 0 || errno == ENOENT ? 0 : fault(error, config, "remove an object");
+}
+
+// ---- the S3 store, path-style
+
+struct exchange {
+	struct loop *loop;
+	int status;
+	struct error *error;
+};
+
+static void answered(int status, const char *body, size_t length, const struct error *error, void *arg) {
+	struct exchange *exchange = arg;
+	(void)body, (void)length;
+	exchange->status = status;
+	if (status == 0) (void)error_set(exchange->error, ERROR_UNAVAILABLE, "ARTIFACTS_S3_URL: %s", error_text(error));
+	loop_stop(exchange->loop);
+}
+
+static char *s3_url(const struct blobs_config *config, const char *name) {
+	size_t length = strlen(config->s3_url);
+	while (length > 0 && config->s3_url[length - 1] == '/') length--;
+	return mem_format("%.*s/%s/%s", (int)length, config->s3_url, config->s3_bucket, name);
+}
+
+static void sign(const struct blobs_config *config, struct client_request *request, char **sigv4) {
+	*sigv4 = mem_format("aws:amz:%s:s3", config->s3_region);
+	request->sigv4 = *sigv4;
+	request->credentials = config->s3_credentials;
+	request->ca_file = *config->s3_ca_file ? config->s3_ca_file : NULL;
+}
+
+// On a loop of its own. The status, or -1.
+static int ask(const struct blobs_config *config, const char *name, struct client_request *request, struct error *error) {
+	AUTO_FREE char *url = s3_url(config, name), *sigv4 = NULL;
+	request->url = url;
+	request->most_bytes = ANSWER_MOST;
+	request->only_status = true;
+	sign(config, request, &sigv4);
+	struct exchange exchange = {.loop = loop_new(), .error = error};
+	struct client *client = client_new(exchange.loop);
+	client_send(client, request, answered, &exchange);
+	loop_run(exchange.loop);
+	client_free(client);
+	loop_free(exchange.loop);
+	return exchange.status == 0 ? -1 : exchange.status;
+}
+
+// What its operator has to mend is tried again too, as long as there is time.
+static int refused(int status, struct error *error) {
+	if (status < 0) return -1;
+	return error_set(error, ERROR_UNAVAILABLE, "ARTIFACTS_S3_URL: the store answered %d", status);
+}
+
+static int put_into_s3(const struct blobs_config *config, const struct blobs_object *object, const char *name,
+	const struct client_upload *upload, struct error *error) {
+	AUTO_FREE char *digest = mem_format("x-amz-content-sha256: %s", object->sha256);
+	const char *const headers[] = {digest, "Content-Type: application/octet-stream", NULL};
+	struct client_request request = {.headers = headers, .upload = upload, .timeout_ms = PUT_MS};
+	int status = ask(config, name, &request, error);
+	return status == 200 ? 0 : refused(status, error);
+}
+
+static int remove_from_s3(const struct blobs_config *config, const char *name, struct error *error) {
+	const char *const headers[] = {NO_BODY, NULL};
+	struct client_request request = {.method = "DELETE", .headers = headers, .timeout_ms = ASK_MS};
+	int status = ask(config, name, &request, error);
+	return status == 200 || status == 204 || status == 404 ? 0 : refused(status, error);
+}
+
+int blobs_get(const struct blobs_config *config, const struct blobs_object *object, struct client *client, uint64_t offset,
+	uint64_t length, client_done *done, void *arg, struct error *error) {
+	AUTO_FREE char *name = NULL, *sigv4 = NULL;
+	if (strcmp(blobs_place(config), "s3") != 0)
+		return error_set(error, ERROR_UNAVAILABLE, "ARTIFACTS_S3_URL is not set here");
+	if (name_of(object, &name, error) != 0) return -1;
+	AUTO_FREE char *url = s3_url(config, name),
+		       *range = mem_format("Range: bytes=%" PRIu64 "-%" PRIu64, offset, offset + length - 1);
+	const char *const headers[] = {range, NO_BODY, NULL};
+	struct client_request request = {.url = url, .headers = headers, .most_bytes = length, .timeout_ms = ASK_MS};
+	sign(config, &request, &sigv4);
+	client_send(client, &request, done, arg);
+	return 0;
+}
+
+// ---- for the daemons
+
 int blobs_put(const struct blobs_config *config, const struct blobs_object *object, int file, int64_t offset, int64_t size,
 	struct error *error) {
 	AUTO_FREE char *name = NULL;
-	return name_of(object, &name, error) == 0 ? put(config, object, name, file, offset, size, error) : -1;
+	if (name_of(object, &name, error) != 0) return -1;
+	const struct client_upload upload = {.file = file, .offset = offset, .bytes = size};
+	if (*config->dir) return put_into_folder(config, object, name, file, offset, size, error);
+	return put_into_s3(config, object, name, &upload, error);
 }
 
 int blobs_open(const struct blobs_config *config, const struct blobs_object *object, int *fd, struct error *error) {
@@ -102,16 +207,54 @@ int blobs_open(const struct blobs_config *config, const struct blobs_object *obj
 }
 
 int blobs_remove(const struct blobs_config *config, const struct blobs_object *object, struct error *error) {
-	AUTO_FREE char *name = NULL, *incoming = mem_format("incoming/%s", object->id);
-	AUTO_CLOSE int top = -1;
-	if (name_of(object, &name, error) != 0 || open_top(config, &top, error) != 0) return -1;
-	(void)unlinkat(top, incoming, 0);
-	return unlinkat(top, name, 0) == 0 || errno == ENOENT ? 0 : fault(error, config, "remove an object");
+	AUTO_FREE char *name = NULL;
+	if (name_of(object, &name, error) != 0) return -1;
+	return *config->dir ? remove_from_folder(config, object, name, error) : remove_from_s3(config, name, error);
 }
 
-// ---- for the daemons
+// One line: ID:SECRET.
+static int read_key(struct blobs_config *config, struct error *error) {
+	char text[KEY_MOST];
+	struct stat info;
+	const char *path = config->s3_key_file;
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	ssize_t length = fd < 0 || fstat(fd, &info) != 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (length < 0) return error_set_errno(error, ERROR_INPUT, errno, "ARTIFACTS_S3_KEY_FILE=%s", path);
+	if (info.st_mode & 07)
+		return error_set(error, ERROR_INPUT, "ARTIFACTS_S3_KEY_FILE=%s: others may read it: chmod o= it", path);
+	text[length] = '\0';
+	text[strcspn(text, "\r\n")] = '\0';
+	const char *colon = strchr(text, ':');
+	if (!colon || colon == text || !colon[1])
+		return error_set(error, ERROR_INPUT, "ARTIFACTS_S3_KEY_FILE=%s: must be ID:SECRET", path);
+	free(config->s3_credentials);
+	config->s3_credentials = mem_strdup(text);
+	explicit_bzero(text, sizeof(text));
+	return 0;
+}
 
-int blobs_check(const struct blobs_config *config, struct error *error) {
+static bool is_word(const char *text) {
+	size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
+	return length > 0 && !text[length];
+}
+
+static int check_s3(struct blobs_config *config, struct error *error) {
+	const char *url = config->s3_url;
+	const char *host = strncmp(url, "https://", 8) == 0 ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : "";
+	if (*config->dir) return error_set(error, ERROR_INPUT, "ARTIFACTS_S3_URL and ARTIFACTS_DIR are both set: choose one");
+	if (!*host || *host == '/' || strpbrk(host, "?#@ "))
+		return error_set(error, ERROR_INPUT, "ARTIFACTS_S3_URL=%s: not an http or https URL", url);
+	if (!is_word(config->s3_bucket))
+		return error_set(error, ERROR_INPUT, "ARTIFACTS_S3_BUCKET=%s: not the name of a bucket", config->s3_bucket);
+	if (!is_word(config->s3_region))
+		return error_set(error, ERROR_INPUT, "ARTIFACTS_S3_REGION=%s: not the name of a region", config->s3_region);
+	if (!*config->s3_key_file)
+		return error_set(error, ERROR_INPUT, "ARTIFACTS_S3_URL is set: ARTIFACTS_S3_KEY_FILE is needed");
+	return read_key(config, error);
+}
+
+int blobs_check(struct blobs_config *config, struct error *error) {
+	if (*config->s3_url) return check_s3(config, error);
 	if (!*config->dir) return 0;
 	if (*config->dir != '/') return error_set(error, ERROR_INPUT, "ARTIFACTS_DIR=%s: give an absolute path", config->dir);
 	AUTO_CLOSE int top = -1;
@@ -121,5 +264,5 @@ int blobs_check(const struct blobs_config *config, struct error *error) {
 }
 
 const char *blobs_place(const struct blobs_config *config) {
-	return *config->dir ? "folder" : "ledger";
+	return *config->dir ? "folder" : *config->s3_url ? "s3" : "ledger";
 }

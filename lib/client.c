@@ -20,6 +20,8 @@ struct exchange {
 	size_t length, room, most;
 	bool too_large, only_status, denied;
 	bool (*may_dial)(const struct sockaddr *address);
+	const struct client_upload *upload;
+	int64_t uploaded;
 	char why[CURL_ERROR_SIZE];
 };
 LIST_HEAD(exchanges, exchange);
@@ -52,6 +54,19 @@ static int before_request(void *arg, char *to, char *from, int to_port, int from
 	const struct exchange *exchange = arg;
 	(void)to, (void)from, (void)to_port, (void)from_port;
 	return exchange->denied ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+static size_t give_body(char *buffer, size_t one, size_t size, void *arg) {
+	(void)one;
+	struct exchange *exchange = arg;
+	const struct client_upload *upload = exchange->upload;
+	int64_t left = upload->bytes - exchange->uploaded;
+	if (left < (int64_t)size) size = (size_t)left;
+	if (size == 0) return 0;
+	ssize_t part = pread(upload->file, buffer, size, upload->offset + exchange->uploaded);
+	if (part <= 0) return CURL_READFUNC_ABORT;
+	exchange->uploaded += part;
+	return (size_t)part;
 }
 
 static size_t take_body(char *data, size_t one, size_t length, void *arg) {
@@ -142,6 +157,16 @@ static void set_up(struct exchange *exchange, const struct client_request *reque
 	if (request->body) {
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(request->body));
 		SET(CURLOPT_COPYPOSTFIELDS, request->body);
+	}
+	if (request->upload) {
+		SET(CURLOPT_UPLOAD, 1L);
+		SET(CURLOPT_READFUNCTION, give_body);
+		SET(CURLOPT_READDATA, exchange);
+		SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->upload->bytes);
+	}
+	if (request->sigv4) {
+		SET(CURLOPT_AWS_SIGV4, request->sigv4);
+		SET(CURLOPT_USERPWD, request->credentials);
 	}
 	if (request->method && strcmp(request->method, "HEAD") == 0)
 		SET(CURLOPT_NOBODY, 1L);
@@ -291,6 +316,7 @@ void client_send(struct client *client, const struct client_request *request, cl
 	exchange->arg = arg;
 	exchange->most = request->most_bytes;
 	exchange->only_status = request->only_status;
+	exchange->upload = request->upload;
 	exchange->may_dial = request->may_dial;
 	exchange->curl = curl_easy_init();
 	check(exchange->curl);

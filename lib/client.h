@@ -14,6 +14,10 @@ struct client;
 struct client *client_new(struct loop *loop) MUST_USE;
 void client_free(struct client *client); // requests under way are dropped without a call
 
+struct client_upload {
+	int file;
+	int64_t offset, bytes;
+};
 struct client_request {
 	const char *url;            // http or https
 	const char *const *headers; // "Name: value", NULL-terminated; NULL: none
@@ -21,8 +25,12 @@ struct client_request {
 	const char *ca_file;        // PEM of whom https trusts; NULL: the system's
 	const char *method;         // NULL: GET
 	const char *body;           // NULL: none
-	size_t most_bytes;          // larger answers fail (ERROR_LIMIT)
-	bool only_status;           // they do not fail: what came of them is not of interest
+	// Instead of a body: `upload` says what of a file, by PUT; NULL: none. It and the file must stay until the end.
+	const struct client_upload *upload;
+	// AWS Signature Version 4: "aws:amz:REGION:SERVICE", and "ID:SECRET" to sign with; NULL: not signed.
+	const char *sigv4, *credentials;
+	size_t most_bytes; // larger answers fail (ERROR_LIMIT)
+	bool only_status;  // they do not fail: what came of them is not of interest
 	// Whether an address may be dialled, asked of each before it is; one that may not be ends it all (ERROR_DENIED). Such requests
 	// share no connections. NULL: any.
 	bool (*may_dial)(const struct sockaddr *address);

@@ -17,7 +17,8 @@
 #define ID  "0b9dd2f4-1c1e-4b7e-9f0e-6f3a2f1f9a11"
 
 static const struct blobs_object object = {.sha256 = SHA, .id = ID};
-static struct blobs_config config;
+static char empty[] = "";
+static struct blobs_config config = {.s3_url = empty};
 
 static int remove_one(const char *path, const struct stat *info UNUSED, int type UNUSED, struct FTW *place UNUSED) {
 	return remove(path);
@@ -87,14 +88,13 @@ static void a_folder_that_is_not_there_is_a_bad_option(void **state UNUSED) {
 	static const char *const bad[] = {"relative", "/nonexistent/folder", "/etc/passwd"};
 	for (size_t i = 0; i < COUNT_OF(bad); i++) {
 		AUTO_ERROR struct error error = {0};
-		const struct blobs_config wrong = {.dir = (char *)(uintptr_t)bad[i]};
+		struct blobs_config wrong = {.dir = (char *)(uintptr_t)bad[i], .s3_url = empty};
 		assert_int_equal(blobs_check(&wrong, &error), -1);
 		assert_int_equal(error.kind, ERROR_INPUT);
 		assert_non_null(strstr(error_text(&error), "ARTIFACTS_DIR"));
 	}
 	AUTO_ERROR struct error error = {0};
-	char none[] = "";
-	const struct blobs_config ledger = {.dir = none};
+	struct blobs_config ledger = {.dir = empty, .s3_url = empty};
 	assert_int_equal(blobs_check(&ledger, &error), 0);
 	assert_string_equal(blobs_place(&ledger), "ledger");
 	assert_string_equal(blobs_place(&config), "folder");
