@@ -9,7 +9,7 @@ import {remember} from './shell.js';
 import {empty, outcomeWords, problemBox, repository} from './show.js';
 import {when} from './time.js';
 
-const codes = ['exit', 'signal', 'timeout', 'memory', 'processes', 'disk', 'output', 'no_plan', 'not_found', 'denied', 'fetch', 'sandbox', 'lost'];
+const codes = ['exit', 'signal', 'timeout', 'memory', 'processes', 'disk', 'files', 'output', 'no_plan', 'not_found', 'denied', 'fetch', 'sandbox', 'lost'];
 
 class Dead {
 	constructor(at) {

@@ -58,6 +58,7 @@ function facts(job) {
 		fact(t('fact.limits'), limitsText(job.limits)), fact(t('fact.isolation'), isolation(job)),
 		fact(t('fact.owner'), h('bdi', job.usuario)), fact(t('fact.priority'), job.priority ? String(job.priority) : null),
 		fact(t('fact.retries'), job.retries ? String(job.retries) : null), fact(t('fact.concurrency'), job.concurrency_key ? h('bdi', job.concurrency_key) : null),
+		fact(t('fact.on_done'), job.on_done ? h('bdi', job.on_done.url || job.on_done) : null),
 		fact(t('fact.env'), env.length ? h('code', env.join(' ')) : null),
 		fact(t('fact.key'), h('code.long', job.key), ' ', copyButton(job.key, t('fact.key')))));
 }
@@ -136,7 +137,7 @@ class JobPage {
 		const all = await get(`trabajos/${this.key}/deliveries`, {signal: this.signal}).catch(() => null);
 		if (!all || !all.length) return;
 		replace(this.parts.deliveries, h('section.panel', {'aria-labelledby': 'deliveries-title'}, h('h2', {id: 'deliveries-title'}, t('deliveries')),
-			h('ul.plain', all.map((one) => h('li', when(one.at), ' ', t('delivery', {n: one.try, answer: one.status_code || one.error || '–'}),
+			h('ul.plain', all.map((one) => h('li', one.at ? [when(one.at), ' ', t('delivery', {n: one.try, answer: one.status_code || one.error || '–'})] : t('delivery.none'),
 				one.next_at ? [' · ', t('delivery.next', {at: exact(one.next_at)})] : null)))));
 	}
 
