@@ -190,6 +190,8 @@ const struct text_pair text_es[] = {
 	{"There is a schedule of yours with this name already{}.", "Ya tiene un horario con este nombre{1}."},
 	{"You have {} schedules already; delete one first.", "Ya tiene {1} horarios; borre antes uno."},
 	{"The decisions on workers need the realm role admin.", "Las decisiones sobre los workers necesitan el rol admin."},
+	{"There is no such worker.", "No hay tal worker."},
+	{"To drain a worker needs the realm role admin.", "Apartar un worker necesita el rol admin."},
 	{"The list of workers needs the realm role admin.", "La lista de los workers necesita el rol admin."},
 
 	{"The job has left no artifact of this path.", "El trabajo no ha dejado ningún artefacto con esta ruta."},

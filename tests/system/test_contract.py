@@ -70,7 +70,8 @@ def narrowed(contract, stack):
 
 def run(python, folder, frontend, user, *options):
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
-    shutil.copy(trabajos.ROOT / "tests/system/schemathesis.toml", folder)
+    for file in ("schemathesis.toml", "schemathesis_hooks.py"):
+        shutil.copy(trabajos.ROOT / "tests/system" / file, folder)
     return subprocess.run(
         [python.parent / "schemathesis", "run", folder / "contract.json", "--url", frontend.url, "-H", f"Authorization: Bearer {user.token()}",
          "--checks", "all", "--generation-deterministic", "--continue-on-failure", "--max-failures", "20", "--request-timeout", "30",
