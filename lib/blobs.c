@@ -176,7 +176,7 @@ int blobs_get(const struct blobs_config *config, const struct blobs_object *obje
 	AUTO_FREE char *name = NULL, *sigv4 = NULL;
 	if (strcmp(blobs_place(config), "s3") != 0)
 		return error_set(error, ERROR_UNAVAILABLE, "ARTIFACTS_S3_URL is not set here");
-	if (name_of(object, &name, error) != 0) return -1;
+	if (name_of(object, &name, error) != 0 || !name) return -1;
 	AUTO_FREE char *url = s3_url(config, name),
 		       *range = mem_format("Range: bytes=%" PRIu64 "-%" PRIu64, offset, offset + length - 1);
 	const char *const headers[] = {range, NO_BODY, NULL};
@@ -191,7 +191,7 @@ int blobs_get(const struct blobs_config *config, const struct blobs_object *obje
 int blobs_put(const struct blobs_config *config, const struct blobs_object *object, int file, int64_t offset, int64_t size,
 	struct error *error) {
 	AUTO_FREE char *name = NULL;
-	if (name_of(object, &name, error) != 0) return -1;
+	if (name_of(object, &name, error) != 0 || !name) return -1;
 	const struct client_upload upload = {.file = file, .offset = offset, .bytes = size};
 	if (*config->dir) return put_into_folder(config, object, name, file, offset, size, error);
 	return put_into_s3(config, object, name, &upload, error);
@@ -201,14 +201,14 @@ int blobs_open(const struct blobs_config *config, const struct blobs_object *obj
 	AUTO_FREE char *name = NULL;
 	AUTO_CLOSE int top = -1;
 	if (!*config->dir) return error_set(error, ERROR_UNAVAILABLE, "ARTIFACTS_DIR is not set here");
-	if (name_of(object, &name, error) != 0 || open_top(config, &top, error) != 0) return -1;
+	if (name_of(object, &name, error) != 0 || !name || open_top(config, &top, error) != 0) return -1;
 	*fd = openat(top, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	return *fd < 0 ? fault(error, config, "open an object") : 0;
 }
 
 int blobs_remove(const struct blobs_config *config, const struct blobs_object *object, struct error *error) {
 	AUTO_FREE char *name = NULL;
-	if (name_of(object, &name, error) != 0) return -1;
+	if (name_of(object, &name, error) != 0 || !name) return -1;
 	return *config->dir ? remove_from_folder(config, object, name, error) : remove_from_s3(config, name, error);
 }
 

@@ -143,7 +143,7 @@ static void post(struct webhooks *webhooks, const char *id, int64_t nth, const c
 	AUTO_FREE char *header_id = mem_format("webhook-id: %s", id);
 	AUTO_FREE char *header_at = mem_format("webhook-timestamp: %" PRId64, at_s);
 	AUTO_FREE char *header_signature = signature ? mem_format("webhook-signature: %s", signature) : NULL;
-	const char *const headers[] = {"Content-Type: application/json", "User-Agent: Trabajos/" TRABAJOS_VERSION,
+	const char *const headers[] = {"Content-Type: application/json", ("User-Agent: Trabajos/" TRABAJOS_VERSION),
 		"Expect:", header_id, header_at, header_signature, NULL};
 	const struct client_request request = {.url = url,
 		.headers = headers,
@@ -210,7 +210,10 @@ void webhooks_stop(struct webhooks *webhooks) {
 	webhooks->timer = NULL;
 	webhooks->stopped = true;
 	client_free(webhooks->client);
-	while (!LIST_EMPTY(&webhooks->deliveries)) delivery_free(LIST_FIRST(&webhooks->deliveries));
+	for (struct delivery *each = LIST_FIRST(&webhooks->deliveries), *next; each; each = next) {
+		next = LIST_NEXT(each, entry);
+		delivery_free(each);
+	}
 	if (webhooks->asking == 0) webhooks_free(webhooks);
 }
 

@@ -204,9 +204,10 @@ int artifacts_stop(struct worker *worker) {
 		close_one(&each->write_end);
 		task_ask(each->task);
 	}
-	while (worker->artifacts) {
-		if (task_end(worker->artifacts->task, STOP_MS) != 0) return -1;
-		artifacts_free(worker->artifacts);
+	for (struct artifacts *each = worker->artifacts, *next; each; each = next) {
+		next = each->next;
+		if (task_end(each->task, STOP_MS) != 0) return -1;
+		artifacts_free(each);
 	}
 	return 0;
 }

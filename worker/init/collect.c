@@ -254,11 +254,8 @@ static void look_into(struct collector *collector, int folder, const char *name,
 	}
 }
 
-static void look_at(struct collector *collector, int folder, const char *name, const bool *here) {
+static void look_at_match(struct collector *collector, int folder, const char *name, enum match match, const bool *next) {
 	struct stat info;
-	AUTO_FREE bool *next = calloc(collector->count, sizeof(*next));
-	enum match match = next ? step(collector, name, here, next) : MATCH_NONE;
-	if (match == MATCH_NONE) return;
 	size_t before = collector->length, size = strlen(name);
 	if (before + 1 + size > COLLECT_PATH_MOST) {
 		leave_out(collector, COLLECT_TOO_DEEP);
@@ -277,6 +274,14 @@ static void look_at(struct collector *collector, int folder, const char *name, c
 		leave_out(collector, COLLECT_NO_FILE);
 	collector->length = before;
 	collector->path[before] = '\0';
+}
+
+static void look_at(struct collector *collector, int folder, const char *name, const bool *here) {
+	bool *next = calloc(collector->count, sizeof(*next));
+	if (!next) return;
+	enum match match = step(collector, name, here, next);
+	if (match != MATCH_NONE) look_at_match(collector, folder, name, match, next);
+	free(next);
 }
 
 static void walk(struct collector *collector, int folder, const bool *here) {
