@@ -3,5 +3,5 @@
 
 #include "frontend/text.h"
 
-// json: a job, or an array of them; its language: an index into text_languages. To be freed.
-char *say_jobs(size_t language, const char *json) MUST_USE;
+// text: a job, or an array of them; its language: an index into text_languages. To be freed.
+char *say_jobs(size_t language, const char *text) MUST_USE;

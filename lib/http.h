@@ -49,7 +49,7 @@ struct http_config {
 	void (*finished)(const struct http_request *request, int status, int64_t took_us, void *arg);
 };
 
-int http_origins_check(const char *origins, struct error *error) MUST_USE; // as cors_origins
+int http_origins_check(const char *text, struct error *error) MUST_USE; // as cors_origins
 int http_server_open(
 	struct loop *loop, const struct http_config *config, struct http_server **server, struct error *error) MUST_USE;
 uint16_t http_server_port(const struct http_server *server);
