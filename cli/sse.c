@@ -19,11 +19,17 @@ static bool append(char **text, size_t *length, size_t *room, const char *more, 
 
 static void reset(struct sse *sse) {
 	free(STEAL(sse->name));
+	free(STEAL(sse->next_id));
 	sse->data_length = 0;
 	sse->too_long = sse->has_data = 0;
 }
 
+// Only an event that is whole has been seen: a stream that breaks within one goes on before it.
 static void dispatch(struct sse *sse) {
+	if (sse->next_id) {
+		free(sse->id);
+		sse->id = STEAL(sse->next_id);
+	}
 	if (sse->has_data && !sse->too_long)
 		sse->event(sse->name && *sse->name ? sse->name : "message", sse->data, sse->data_length - 1, sse->arg);
 	reset(sse);
@@ -43,8 +49,8 @@ static void take_field(struct sse *sse, const char *line, size_t name, const cha
 		free(sse->name);
 		sse->name = mem_strndup(value, length);
 	} else if (is_field(line, name, "id") && !memchr(value, '\0', length)) {
-		free(sse->id);
-		sse->id = mem_strndup(value, length);
+		free(sse->next_id);
+		sse->next_id = mem_strndup(value, length);
 	}
 }
 
@@ -92,5 +98,6 @@ void sse_clear(struct sse *sse) {
 	free(sse->data);
 	free(sse->name);
 	free(sse->id);
+	free(sse->next_id);
 	*sse = (struct sse){0};
 }

@@ -10,7 +10,8 @@
 struct sse {
 	void (*event)(const char *name, const char *data, size_t length, void *arg); // name "message" where none was given
 	void *arg;
-	char *line, *data, *name, *id; // id: the last one; NULL: none
+	char *line, *data, *name, *id; // id: of the last event that was whole; NULL: none
+	char *next_id;                 // of the event that is coming
 	size_t line_length, line_room, data_length, data_room;
 	int skips_newline, too_long, has_data;
 };

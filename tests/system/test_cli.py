@@ -219,9 +219,9 @@ printf '%s' 'x' ; printf '\033[1' ; sleep 0.3; printf 'm bold \rover\n' ; printf
 
 
 def test_a_log_is_whole_however_often_its_connection_breaks(cli, script, worker, frontend):
-    lines = "".join(f"line {n:04d} of the log\n" for n in range(400))
-    url = script("for n in $(seq 0 399); do printf 'line %04d of the log\\n' $n; [ $((n % 40)) != 0 ] || sleep 0.1; done").url
-    cutter = Cutter(frontend.url, 3000)
+    lines = "".join(f"line {n:04d} of the log\n" for n in range(8000))
+    url = script("for n in $(seq 0 7999); do printf 'line %04d of the log\\n' $n; [ $((n % 800)) != 0 ] || sleep 0.1; done").url
+    cutter = Cutter(frontend.url, 40000)  # more than any event has, or that one would never come through
     try:
         key = cli.run("add", url)[0].strip()
         got, said = cli.run("log", key, "-f", TRABAJOS_URL=cutter.url, TRABAJOS_TOKEN=cli.run("token")[0].strip())

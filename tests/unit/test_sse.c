@@ -61,7 +61,8 @@ static void test_a_new_stream_forgets_what_was_begun_but_not_where_it_was(void *
 	char *text = NULL;
 	size_t size;
 	struct sse sse = {.event = note, .arg = open_memstream(&text, &size)};
-	sse_take(&sse, "id: 1.1\ndata: a\n\ndata: cut o", 28);
+	static const char broken[] = "id: 1.1\ndata: a\n\nid: 1.2\ndata: cut o";
+	sse_take(&sse, broken, sizeof(broken) - 1);
 	sse_restart(&sse);
 	sse_take(&sse, "data: b\n\n", 9);
 	assert_string_equal(sse.id, "1.1");
