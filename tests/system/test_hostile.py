@@ -53,7 +53,7 @@ def status_of(answer):
 def keyed_calls():
     """(method, path) of every call that names a job or a schedule in its path."""
     for path, item in CONTRACT["paths"].items():
-        if "{" in path:
+        if "{key}" in path or "{id}" in path:
             for method in ("get", "put", "post", "patch", "delete"):
                 if method in item:
                     yield method.upper(), path
