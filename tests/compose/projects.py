@@ -119,10 +119,24 @@ class Projects:
         for folder, name in NAMES.items():
             (self.tree / folder / ".env").write_text(f"COMPOSE_PROJECT_NAME={name}\n")
 
+    def before_the_newest_migration(self):
+        """A tree as it was before its newest migration was added, with the settings of this one; None where its history is not here."""
+        newest = sorted(ROOT.glob("sql/[0-9]*.sql"))[-1].relative_to(ROOT)
+        added = run("git", "log", "--diff-filter=A", "--format=%H", "-1", "--", newest, cwd=ROOT).stdout.strip()
+        if not added or run("git", "rev-parse", "-q", "--verify", f"{added}^", cwd=ROOT, check=False).returncode != 0:
+            return None
+        older = self.scratch / "older"
+        older.mkdir()
+        packed = subprocess.run(["git", "archive", f"{added}^"], cwd=ROOT, check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", older], input=packed, check=True)
+        shutil.copy2(self.tree / "docker-compose/.env", older / "docker-compose/.env")
+        shutil.copytree(self.tree / "docker-compose/.secrets", older / "docker-compose/.secrets")
+        return older
+
     # ---- compose
-    def compose(self, *arguments, folder="docker-compose", client=("docker", "compose"), check=True, timeout=600, **settings):
+    def compose(self, *arguments, folder="docker-compose", tree=None, client=("docker", "compose"), check=True, timeout=600, **settings):
         environ = {**self.environ, "COMPOSE_PROFILES": "example", "GIT_ALLOW": "http://git/", **self.more, **settings}
-        return run(*client, *arguments, cwd=self.tree / folder, env=environ, check=check, timeout=timeout)
+        return run(*client, *arguments, cwd=(tree or self.tree) / folder, env=environ, check=check, timeout=timeout)
 
     def containers(self, service, folder="docker-compose"):
         return docker("ps", "-q", "--no-trunc", "--filter", f"label=com.docker.compose.project={NAMES[folder]}",

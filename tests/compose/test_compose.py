@@ -434,6 +434,27 @@ def test_volumes_survive_down_and_other_images(projects):
     assert projects.run_job("ejemplo")[1]["status"] == "Finished"
 
 
+def test_an_upgrade_that_carries_a_migration_keeps_what_was_there(projects):
+    older = projects.before_the_newest_migration()
+    if not older:
+        pytest.skip("the commit before the newest migration is not in this clone")
+    projects.compose("down", "-v")
+    projects.compose("up", "-d", "--build", tree=older, timeout=1800)
+    projects.await_healthy(*SERVICES)
+    versions = projects.sql("SELECT version FROM migraciones ORDER BY 1")
+    finished, _ = projects.run_job("ejemplo")
+    projects.repository("patient", main_sh="#!/bin/sh\nsleep 5\n")
+    caught = projects.add("patient")  # begun by the older worker, or by the newer one
+    projects.await_running(caught)
+    projects.compose("up", "-d", "--build", "--scale", "worker=3", timeout=1800)
+    projects.await_healthy(*SERVICES)
+    assert versions < projects.sql("SELECT version FROM migraciones ORDER BY 1")
+    projects.await_end(caught)
+    assert projects.job(finished)["status"] == projects.job(caught)["status"] == "Finished"
+    assert projects.run_job("ejemplo")[1]["status"] == "Finished"
+    assert projects.sql("SELECT count(*) FROM resultados") == [["3"]]
+
+
 def test_nothing_is_left_after_down_v(projects):
     for folder, name in NAMES.items():
         projects.compose("down", "-v", folder=folder)
