@@ -115,6 +115,23 @@ int api_key(struct http_request *request, char key[UUID_TEXT]) {
 	return -1;
 }
 
+static void tell(struct http_request *request, const struct db_result *result, void *arg) {
+	(void)arg;
+	const char *text = db_rows(result) ? db_get(result, 0, 0) : NULL;
+	if (text)
+		http_answer_text(request, 200, API_JSON, text);
+	else
+		api_no_job(request);
+}
+
+void api_tell_of_job(const struct frontend *frontend, struct http_request *request, const struct token_claims *claims,
+	const struct db_statement *statement) {
+	char key[UUID_TEXT];
+	if (api_key(request, key)) return;
+	const struct api_query query = {.statement = statement, .params = {key, api_whose(claims)}, .count = 2, .answer = tell};
+	api_query(frontend, request, &query);
+}
+
 void api_change(const struct frontend *frontend, struct http_request *request, const struct token_claims *claims,
 	const struct db_statement *statement, const char *why,
 	void (*answer)(struct http_request *request, const struct db_result *result, void *arg)) {

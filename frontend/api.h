@@ -38,6 +38,10 @@ struct api_query {
 };
 void api_query(const struct frontend *frontend, struct http_request *request, const struct api_query *query);
 
+// What one statement says of the job of the path as the whole answer, a JSON text: $1 key, $2 owner; no row or NULL: 404.
+void api_tell_of_job(const struct frontend *frontend, struct http_request *request, const struct token_claims *claims,
+	const struct db_statement *statement);
+
 // A function of the ledger that changes the job of the path: $1 key, $2 owner, and $3 why, where it is not NULL. arg of its answer:
 // the frontend.
 void api_change(const struct frontend *frontend, struct http_request *request, const struct token_claims *claims,
