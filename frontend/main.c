@@ -176,9 +176,7 @@ static int open_server(struct run *run, struct error *error) {
 		.finished = request_finished,
 	};
 	if (http_server_open(run->frontend.loop, &config, &run->server, error)) return error_wrap(error, "FRONTEND_LISTEN");
-	if (http_metrics_open(run->frontend.loop, options->metrics_listen, health_ready, &run->frontend, &run->metrics, error))
-		return error_wrap(error, "METRICS_LISTEN");
-	return 0;
+	return http_metrics_open(run->frontend.loop, options->metrics_listen, health_ready, &run->frontend, &run->metrics, error);
 }
 
 static int open_all(struct run *run, struct error *error) {

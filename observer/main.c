@@ -294,9 +294,7 @@ static int open_all(struct observer *observer, struct error *error) {
 	observer->shown.limits = &observer->limits;
 	observer->shown.sampler = observer->sampler;
 	if (serve_open(observer->loop, listen_address, &observer->shown, &observer->serve, error) != 0) return -1;
-	if (http_metrics_open(observer->loop, metrics_address, ready, observer, &observer->metrics, error) != 0)
-		return error_wrap(error, "METRICS_LISTEN");
-	return 0;
+	return http_metrics_open(observer->loop, metrics_address, ready, observer, &observer->metrics, error);
 }
 
 static void end_housekeeping(struct observer *observer) {

@@ -2,9 +2,11 @@
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -37,10 +39,22 @@ def wait_for(what, condition, timeout_s=60, every_s=0.02):
     raise AssertionError(f"in {timeout_s} s not seen: {what} (last: {last!r})")
 
 
+def candidate_ports():
+    """Below what the kernel gives to whoever asks for any, and below dev/stack's own choice: none is taken between choice and use."""
+    first, last = 10000, 19999
+    yield from itertools.islice(itertools.cycle(range(first, last + 1)), random.randrange(last - first), None)
+
+
+CANDIDATES = candidate_ports()
+
+
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """One that nobody listens on, and that no other call of this run answers."""
+    for port in CANDIDATES:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def port_of(url):
