@@ -6,7 +6,6 @@ import pathlib
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -40,20 +39,6 @@ SELDOM = {"give_back.answered", "housekeeping.reaped", "housekeeping.swept", "ho
 ALL_FAILPOINTS = sorted(name for names in FAILPOINTS.values() for name in names)
 
 
-def quiet_port(taken):
-    """A free port below those that the kernel gives to clients, so that none of them sits on it while its server is down."""
-    while True:
-        port = random.randrange(12000, 19900)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in taken:
-            taken.add(port)
-            return port
-
-
 class FaultStack(trabajos.Stack):
     """A stack whose Kafka has one more listener, for those who come through the proxy."""
 
@@ -66,10 +51,9 @@ class FaultStack(trabajos.Stack):
             self.environ = dict(os.environ, STACK_DIR=str(self.dir), STACK_PORTS="")
         else:
             super().__init__()
-        self.taken = set()
         saved = self.dir / "proxied"
         if not saved.exists():
-            saved.write_text(f"{quiet_port(self.taken)}:{quiet_port(self.taken)}")
+            saved.write_text(f"{trabajos.free_port()}:{trabajos.free_port()}")
         self.environ["STACK_KAFKA_PROXIED"] = saved.read_text()
         self.kafka_listens, self.kafka_proxied = map(int, saved.read_text().split(":"))
 
@@ -110,7 +94,7 @@ class Proxy:
     """proxy.py, one link to Kafka and one to PostgreSQL for each daemon."""
 
     def __init__(self, stack, names, seed):
-        self.ports = {"kafka": stack.kafka_proxied, **{f"pg-{name}": quiet_port(stack.taken) for name in names}}
+        self.ports = {"kafka": stack.kafka_proxied, **{f"pg-{name}": trabajos.free_port() for name in names}}
         target = {"kafka": stack.kafka_listens}
         arguments = [f"{link}={port}:{target.get(link, stack.env['POSTGRES_PORT'])}" for link, port in self.ports.items()]
         self.process = subprocess.Popen([sys.executable, HERE / "proxy.py", str(seed), *arguments], stdin=subprocess.PIPE,
