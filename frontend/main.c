@@ -176,7 +176,8 @@ static int open_server(struct run *run, struct error *error) {
 		.finished = request_finished,
 	};
 	if (http_server_open(run->frontend.loop, &config, &run->server, error)) return error_wrap(error, "FRONTEND_LISTEN");
-	return http_metrics_open(run->frontend.loop, options->metrics_listen, health_ready, &run->frontend, &run->metrics, error);
+	return http_metrics_open(
+		run->frontend.loop, options->metrics_listen, health_ready, &run->frontend, &run->metrics, error);
 }
 
 static int open_all(struct run *run, struct error *error) {
