@@ -2,12 +2,16 @@
 #include "frontend/api.h"
 #include "frontend/api_statements.h"
 #include "frontend/param.h"
+#include "frontend/say.h"
+#include "lib/mem.h"
 
 #include <inttypes.h>
 
 static void answer(struct http_request *request, const struct db_result *result, void *arg) {
 	(void)arg;
-	answer_json(request, 200, db_get(result, 0, 0));
+	AUTO_FREE char *said = say_scale(http_language(request), db_get(result, 0, 0));
+	http_answer_language(request);
+	answer_json(request, 200, said);
 }
 
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {

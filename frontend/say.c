@@ -4,6 +4,7 @@
 #include "lib/mem.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static int64_t number(const json_t *waiting, const char *name) {
@@ -53,6 +54,37 @@ static void say_job(size_t language, json_t *job) {
 	if (!json_is_object(waiting)) return;
 	AUTO_FREE char *text = waiting_text(waiting);
 	say(language, waiting, text);
+}
+
+// The observer's reasons are a row of phrases, each of which may stand or not.
+static char *say_phrases(size_t language, const char *reason) {
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	if (!out) mem_die("open_memstream");
+	while (*reason) {
+		size_t length = 0;
+		while (reason[length] && !(strchr(":;,", reason[length]) && reason[length + 1] == ' ')) length++;
+		AUTO_FREE char *phrase = mem_strndup(reason, length), *said = text_translate(language, phrase);
+		fputs(said, out);
+		reason += length;
+		for (; *reason && strchr(":;, ", *reason); reason++) putc(*reason, out);
+	}
+	if (fclose(out)) mem_die("open_memstream");
+	return text;
+}
+
+char *say_scale(size_t language, const char *text) {
+	AUTO_JSON json_t *scale = NULL;
+	size_t length = strlen(text), i;
+	if (language == TEXT_EN || json_read(text, length, length, &scale, NULL)) return mem_strdup(text);
+	json_t *decision;
+	json_array_foreach(json_object_get(scale, "decisions"), i, decision) {
+		const char *reason = json_text(decision, "reason");
+		AUTO_FREE char *said = say_phrases(language, reason ? reason : "");
+		json_object_set_new(decision, "reason", json_string(said));
+	}
+	return json_write(scale);
 }
 
 // A list is in English already.

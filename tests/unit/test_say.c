@@ -121,6 +121,38 @@ static void outcomes_are_said_wherever_they_stand(void **state) {
 	assert_non_null(strstr(said, "\"su worker lo abandonó\""));
 }
 
+static void assert_reason(const char *english, const char *spanish) {
+	AUTO_FREE char *answer = mem_format("{\"decisions\": [{\"reason\": \"%s\"}]}", english),
+		       *said = say_scale(TEXT_ES, answer), *same = say_scale(TEXT_EN, answer);
+	AUTO_JSON json_t *json = NULL;
+	assert_int_equal(json_read(said, strlen(said), strlen(said), &json, NULL), 0);
+	assert_string_equal(json_text(json_array_get(json_object_get(json, "decisions"), 0), "reason"), spanish);
+	assert_string_equal(same, answer);
+}
+
+// As observer/rule_say.c makes them.
+static void reasons_of_the_observer_are_said_phrase_by_phrase(void **state) {
+	(void)state;
+	assert_reason(
+		"7 workers: 41 jobs wait, the oldest 38 s, median run 12 s; 5 would break the 60 s deadline for 9 of them",
+		"7 workers: 41 trabajos esperan, el más antiguo 38 s, duración mediana 12 s; con 5 pasarían del plazo de 60 s 9 de ellos");
+	assert_reason("1 worker: nothing waits, median run 0.05 s; 0 would do, an idle one is kept for 10 s",
+		"1 worker: nada espera, duración mediana 0.05 s; bastaría con 0, uno ocioso se conserva 10 s");
+	assert_reason(
+		"3 workers: about 1000 jobs wait, the oldest 70 s and past the deadline of 60 s, 12 of them for a limit of their "
+		"user, runs taken as 2.5 s; 2 of them start; 1 would do",
+		"3 workers: unos 1000 trabajos esperan, el más antiguo 70 s y fuera del plazo de 60 s, 12 de ellos por un límite de su "
+		"usuario, duración supuesta 2.5 s; 2 de ellos están arrancando; bastaría con 1");
+	assert_reason("2 workers: 1 job waits, the oldest 0.1 s; 4.5 jobs/s of 0.3 s on average keep 2 workers",
+		"2 workers: 1 trabajo espera, el más antiguo 0.1 s; 4.5 trabajos/s de 0.3 s de media ocupan 2 workers");
+	assert_reason(
+		"0 workers: nothing waits; a record waits in Kafka", "0 workers: nada espera; un registro espera en Kafka");
+	assert_reason("9 workers: 5 jobs wait, the oldest 1.0 s; SCALE_MAX, 12 would be needed",
+		"9 workers: 5 trabajos esperan, el más antiguo 1.0 s; SCALE_MAX, harían falta 12");
+	assert_reason("", "");
+	assert_reason("; :, x:", "; :, x:");
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_table_has_is_said_with_its_gaps_filled),
@@ -131,6 +163,7 @@ int main(void) {
 		cmocka_unit_test(no_sentence_hides_another),
 		cmocka_unit_test(every_reason_of_waiting_is_a_sentence_in_both_languages),
 		cmocka_unit_test(outcomes_are_said_wherever_they_stand),
+		cmocka_unit_test(reasons_of_the_observer_are_said_phrase_by_phrase),
 	};
 	return cmocka_run_group_tests_name("say", tests, NULL, NULL);
 }
