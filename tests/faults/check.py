@@ -2,7 +2,7 @@
 
 from gather import FINAL, trace
 
-# From a worker's return until its jobs that were taken over are gone: a heartbeat, and what a busy machine adds to it.
+# As long as a worker that can hear of it may need to end a job that was taken over: a heartbeat, and what a busy machine adds to it.
 HEARTBEATS = 1 / 3
 BUSY_S = 4
 CLOCK_S = 0.5  # between a moment in a trace and the commit that the same moment is compared with
@@ -193,19 +193,30 @@ def overlaps(facts):
     return sum(1 for attempt, last in known if attempt and attempt.finished and lost(attempt) and last > attempt.finished)
 
 
+def stretches(begin, end, absences):
+    """How long each stretch from begin to end is that no absence covers."""
+    for away, back in sorted(absences):
+        if away > begin:
+            yield min(away, end) - begin
+        begin = max(begin, back)
+        if begin >= end:
+            return
+    yield end - begin
+
+
 def overlaps_end(facts):
-    """An attempt that was taken over has no processes any more soon after its worker has come back."""
+    """An attempt that was taken over has no processes any more soon after its worker can hear of it."""
     bound = facts.lease_s * HEARTBEATS + BUSY_S
     for (key, number), (_, last) in facts.intervals.items():
         attempt = attempts_of(facts, key).get(number)
         if attempt is None or attempt.finished is None or last <= attempt.finished + bound:
             continue
         member = facts.members.get(attempt.worker)
-        returns = [moment for name, moment in facts.returns if name == member and moment < last]
-        since = max([attempt.finished, *returns])
-        if last > since + bound:
+        longest = max(stretches(attempt.finished, last, [(away, back) for name, away, back in facts.absences if name == member]),
+                      default=0)
+        if longest > bound:
             yield (f"{key}: attempt {number} was over at {attempt.finished:.3f} ({attempt.code}), and its processes ran for"
-                   f" {last - since:.1f} s more after {member} had come back")
+                   f" {longest:.1f} s more while {member} could hear of it")
 
 
 def most_at_once(intervals):

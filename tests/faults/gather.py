@@ -52,7 +52,7 @@ class Facts:
     records: list = dataclasses.field(default_factory=list)  # of resultados: (key, value)
     intake: list = dataclasses.field(default_factory=list)  # keys of trabajos, None where there is no usable one
     intervals: dict = dataclasses.field(default_factory=dict)  # (key, attempt) → (first, last) seen of its processes
-    returns: list = dataclasses.field(default_factory=list)  # (member, moment)
+    absences: list = dataclasses.field(default_factory=list)  # (member, from, until)
     members: dict = dataclasses.field(default_factory=dict)  # worker → member
     leftovers: list = dataclasses.field(default_factory=list)
     problems: list = dataclasses.field(default_factory=list)
@@ -164,7 +164,7 @@ def gather(stack, fleet, load, watch, disk):
     read_ledger(stack, facts)
     read_topics(stack, facts)
     facts.intervals = {attempt: tuple(interval) for attempt, interval in watch.intervals.items()}
-    facts.returns = sorted(fleet.returns, key=lambda each: each[1])
+    facts.absences = list(fleet.absences)
     facts.members = fleet.worker_names()
     facts.problems = list(fleet.problems)
     facts.leftovers = [*left_processes(fleet, facts.jobs), *left_groups(fleet), *left_on_disk(stack, fleet, disk)]

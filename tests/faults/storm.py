@@ -57,9 +57,6 @@ class Storm:
     def nap(self, least_s, most_s):
         self.stopping.wait(least_s + self.dice.random() * (most_s - least_s))
 
-    def heard_again(self, members):
-        self.fleet.returns.extend((member.name, time.time()) for member in members)
-
     def links(self):
         """One, some or all of the ways to the services."""
         names = list(self.fleet.members)
@@ -72,12 +69,12 @@ class Storm:
 
     def on_links(self, verb, number, least_s, most_s):
         links = self.links()
-        for link in links:
-            self.proxy.tell(verb, link, *([number] if number else []))
-        self.nap(least_s, most_s)
-        for link in links:
-            self.proxy.tell("heal", link)
-        self.heard_again(self.fleet.members.values())
+        with self.fleet.unheard():
+            for link in links:
+                self.proxy.tell(verb, link, *([number] if number else []))
+            self.nap(least_s, most_s)
+            for link in links:
+                self.proxy.tell("heal", link)
         return " ".join(links)
 
     # ---- the faults
@@ -123,10 +120,10 @@ class Storm:
         return member.name
 
     def service(self, name, blow, least_s, most_s):
-        self.stack.run(*blow, check=False)
-        self.nap(least_s, most_s)
-        trabajos.wait_for(f"{name} is up again", lambda: self.stack.run("start", name, check=False).returncode == 0, 120)
-        self.heard_again(self.fleet.members.values())
+        with self.fleet.unheard():
+            self.stack.run(*blow, check=False)
+            self.nap(least_s, most_s)
+            trabajos.wait_for(f"{name} is up again", lambda: self.stack.run("start", name, check=False).returncode == 0, 120)
 
     def kafka_restarted(self):
         self.service("kafka", ("stop", "kafka"), 0, 1)

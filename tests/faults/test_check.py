@@ -62,7 +62,7 @@ def world():
     facts.leftover_rows = {"queue": [], "outbox": []}
     facts.members = {"a": "w1", "b": "w2"}
     facts.intervals = {(ONCE, 1): (10.0, 11.0), (TWICE, 1): (10.0, 20.5), (TWICE, 2): (16.0, 18.0)}
-    facts.returns = [("w1", 20.0)]
+    facts.absences = [("w1", 11.5, 20.0)]
     return facts
 
 
@@ -234,6 +234,18 @@ def test_a_fenced_attempt_that_its_worker_wrote_to_is_found(world):
 def test_a_fenced_attempt_that_runs_on_after_its_workers_return_is_found(world):
     world.intervals[TWICE, 1] = (10.0, 40.0)
     assert rules(world) == {"overlaps end"}
+
+
+@pytest.mark.parametrize("absences", [[], [("w2", 11.5, 20.5)], [("w1", 11.5, 15.1)], [("w1", 20.4, 30.0)], [("w1", 14.0, 14.5), ("w1", 20.1, 21.0)]])
+def test_a_fenced_attempt_that_runs_on_beside_a_worker_that_hears_is_found(world, absences):
+    world.absences = absences
+    assert rules(world) == {"overlaps end"}
+
+
+@pytest.mark.parametrize("absences", [[("w1", 11.5, 25.0)], [("w1", 18.0, 19.0)], [("w1", 12.0, 14.0), ("w1", 14.5, 18.0), ("w1", 17.0, 18.5)]])
+def test_a_fenced_attempt_that_ends_in_its_workers_absence_or_soon_after_is_fine(world, absences):
+    world.absences = absences
+    assert check(world) == []
 
 
 def test_a_concurrency_limit_that_was_exceeded_is_found(world):

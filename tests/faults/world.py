@@ -1,6 +1,7 @@
 """What a run of the fault suite plays on: a stack, a proxy before Kafka and PostgreSQL, and a fleet of daemons that are started again
 whenever they die."""
 
+import contextlib
 import os
 import pathlib
 import random
@@ -119,7 +120,7 @@ class Member:
     def __init__(self, name, kind, daemon):
         self.name, self.kind, self.daemon = name, kind, daemon
         self.wanted = False
-        self.frozen = False
+        self.frozen_at = None
         self.clock_s = 0
         self.misdated = False  # has had a wrong clock in this run
         self.pids = {}  # and when each was started: numbers come again
@@ -134,7 +135,7 @@ class Fleet:
         self.hits_path = stack.dir / "failpoints"
         self.hits_path.unlink(missing_ok=True)
         self.hits_seen = 0
-        self.returns = []  # (member, moment): it can hear and speak again
+        self.absences = []  # (member, from, until): it could not hear or speak, or not all of the time
         self.problems = []
         self.armed = False
         self.queues = {kind: [] for kind in FAILPOINTS}
@@ -183,16 +184,31 @@ class Fleet:
                 options |= {"LD_PRELOAD": f"{trabajos.BIN.parent / 'clock.so'} {FAKETIME}", "FAKETIME": f"{member.clock_s:+d}s", "DONT_FAKE_MONOTONIC": 1}
             member.daemon.start(ready=False)
             member.pids[member.daemon.process.pid] = started_at(member.daemon.process.pid)
-            member.wanted, member.frozen = True, False
+            self.note_return(member)
+            member.wanted = True
 
     def send(self, member, number):
         with self.lock:
             if not member.daemon.alive():
                 return
-            member.frozen = number == signal.SIGSTOP
             if number == signal.SIGCONT:
-                self.returns.append((member.name, time.time()))
+                self.note_return(member)
             member.daemon.signal(number)
+            if number == signal.SIGSTOP:
+                member.frozen_at = time.time()
+
+    def note_return(self, member):
+        if member.frozen_at:
+            self.absences.append((member.name, member.frozen_at, time.time()))
+            member.frozen_at = None
+
+    @contextlib.contextmanager
+    def unheard(self):
+        """Something between the daemons and their services fails meanwhile."""
+        begin = time.time()
+        yield
+        end = time.time()
+        self.absences.extend((name, begin, end) for name in self.members)
 
     def dismiss(self, member, number=signal.SIGTERM):
         """It ends, and is not started again."""
@@ -220,7 +236,7 @@ class Fleet:
         for _, action, pid in hits[self.hits_seen:]:
             for member in self.members.values():
                 if action == "stop" and member.daemon.process and member.daemon.process.pid == int(pid):
-                    member.frozen = True
+                    member.frozen_at = time.time()
                     self.wake_later(member, int(pid))
         self.hits_seen = len(hits)
         for member in self.members.values():
