@@ -12,13 +12,14 @@
 #define PAGE "1000"
 
 static bool all, oldest;
-static const char *status, *label, *since, *until, *usuario, *after;
+static const char *status, *label, *text, *since, *until, *usuario, *after;
 static int64_t limit = 20;
 
 static const struct args_option options[] = {
 	CLI_TEXT("status", "STATUS", status,
 		"only those: Queued, Running, Finished, Failed, Cancelled; several with commas between"),
 	CLI_TEXT("label", "NAME[=VALUE]", label, "only those with the label"),
+	CLI_TEXT("text", "TEXT", text, "only those with that in their URL, a label or the key, in large or small letters"),
 	CLI_TEXT("since", "WHEN", since, "posted at that moment or later: 2026-11-21T12:00:00Z, or 90s, 30m, 2h, 7d ago"),
 	CLI_TEXT("until", "WHEN", until, "posted before that moment"),
 	CLI_TEXT("usuario", "NAME", usuario, "an administrator: that user's; *: everybody's"),
@@ -29,21 +30,21 @@ static const struct args_option options[] = {
 };
 
 // "2h" as the moment two hours ago, anything else as it is. Owned by the caller.
-static char *moment_of(const char *text) {
+static char *moment_of(const char *when) {
 	static const struct {
 		char unit;
 		int64_t seconds;
 	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
 	char *end, moment[32];
-	if (!text) return NULL;
-	long long number = strtoll(text, &end, 10);
+	if (!when) return NULL;
+	long long number = strtoll(when, &end, 10);
 	for (size_t i = 0; i < COUNT_OF(units); i++) {
-		if (end == text || end[0] != units[i].unit || end[1] || number < 0 || number > 1000000) continue;
+		if (end == when || end[0] != units[i].unit || end[1] || number < 0 || number > 1000000) continue;
 		time_t at = time(NULL) - (time_t)(number * units[i].seconds);
 		struct tm tm;
 		if (gmtime_r(&at, &tm) && strftime(moment, sizeof moment, "%Y-%m-%dT%H:%M:%SZ", &tm)) return mem_strdup(moment);
 	}
-	return mem_strdup(text);
+	return mem_strdup(when);
 }
 
 static char *first_path(void) {
@@ -53,6 +54,7 @@ static char *first_path(void) {
 	call_query(&path, "order", oldest ? "asc" : "desc");
 	call_query(&path, "status", status);
 	call_query(&path, "label", label);
+	call_query(&path, "text", text);
 	call_query(&path, "since", from);
 	call_query(&path, "until", to);
 	call_query(&path, "usuario", usuario);

@@ -108,6 +108,8 @@ const struct words_pair words_spanish[] = {
 	{"only those: Queued, Running, Finished, Failed, Cancelled; several with commas between",
 		"solo esos: Queued, Running, Finished, Failed, Cancelled; varios separados por comas"},
 	{"only those with the label", "solo los que tienen la etiqueta"},
+	{"only those with that in their URL, a label or the key, in large or small letters",
+		"solo los que tienen eso en la URL, una etiqueta o la clave, en mayúsculas o minúsculas"},
 	{"posted at that moment or later: 2026-11-21T12:00:00Z, or 90s, 30m, 2h, 7d ago",
 		"enviados en ese momento o después: 2026-11-21T12:00:00Z, o hace 90s, 30m, 2h, 7d"},
 	{"posted before that moment", "enviados antes de ese momento"},

@@ -1,6 +1,6 @@
 // GET /api/v1/trabajos: the caller's jobs by pages, oldest first or, with order=desc, newest first; since= and until= are moments
-// between which they were posted, status= (several, separated by commas) and label=NAME or label=NAME=VALUE choose among them. A page
-// can be short, even empty, and go on nevertheless.
+// between which they were posted, status= (several, separated by commas) and label=NAME or label=NAME=VALUE, and text= (a part of URL, label
+// or key) choose among them. A page can be short, even empty, and go on nevertheless.
 #include "frontend/api.h"
 #include "frontend/api_statements.h"
 #include "lib/mem.h"
@@ -8,7 +8,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *const kept[] = {"limit", "order", "since", "until", "status", "label", "usuario"};
+static const char *const kept[] = {"limit", "order", "since", "until", "status", "label", "text", "usuario"};
+
+#define TEXT_MOST 100
 
 static bool is_status(const char *text, size_t length) {
 	static const char *const statuses[] = {"Queued", "Running", "Finished", "Failed", "Cancelled"};
@@ -73,15 +75,16 @@ static void answer(struct http_request *request, const struct db_result *result,
 static void authorised(struct http_request *request, struct token_claims *claims, void *arg) {
 	struct api_page page;
 	AUTO_FREE char *label = NULL, *since = NULL, *until = NULL;
-	const char *status, *value, *order;
+	const char *status, *value, *order, *text;
 	if (api_page_read(request, claims, kept, COUNT_OF(kept), &page) || status_read(request, &status) < 0 ||
 		label_read(request, &label, &value) < 0 || order_read(request, &order) < 0 ||
-		bound_read(request, "since", &since) < 0 || bound_read(request, "until", &until) < 0)
+		bound_read(request, "since", &since) < 0 || bound_read(request, "until", &until) < 0 ||
+		param_text(request, "text", TEXT_MOST, &text) < 0)
 		return;
 	const struct api_query query = {.statement = &api_statement_list,
 		.params = {page.owner, page.usuario, page.behind, page.behind_us, page.most, status, label, value, order, since,
-			until},
-		.count = 11,
+			until, text},
+		.count = 12,
 		.answer = answer};
 	api_query(arg, request, &query);
 }

@@ -11,7 +11,7 @@ const struct db_statement api_statement_job = {.name = "api_job",
 const struct db_statement api_statement_list = {.name = "api_list",
 	.sql = "SELECT items, next, known::integer FROM api_list($1::text, $2::text, $3::uuid, $4::bigint, $5::integer, 10000,"
 	       " string_to_array($6::text, ','), $7::text, $8::text, $9::text = 'desc', api_cursor_moment($10::bigint * 1000),"
-	       " api_cursor_moment($11::bigint * 1000))"};
+	       " api_cursor_moment($11::bigint * 1000), $12::text)"};
 const struct db_statement api_statement_dead = {.name = "api_dead",
 	.sql = "SELECT items, next, known::integer FROM api_dead($1::text, $2::text, $3::uuid, $4::bigint, $5::integer)"};
 

@@ -9,7 +9,8 @@ extern const struct db_statement api_statement_job;
 // Both: $1 owner, $2 usuario (both NULL: of all), $3 key behind which to go on (NULL: from the start), $4 its position in
 // microseconds (NULL: it is looked for), $5 most → (a JSON array, cursor behind which it goes on or NULL, 0 where there is no such key
 // as $3). The list also: $6 statuses separated by commas (NULL: all), $7 a label's name (NULL: all), $8 its value (NULL: any),
-// $9 'asc' or 'desc', $10 and $11 ms from and before which they were posted (NULL: any).
+// $9 'asc' or 'desc', $10 and $11 ms from and before which they were posted (NULL: any), $12 a part of URL,
+// label or key (NULL: any).
 extern const struct db_statement api_statement_list, api_statement_dead;
 // $1 key, $2 owner, NULL: anybody's, $3 why → (answer, state) of trabajos_cancel
 extern const struct db_statement api_statement_cancel;

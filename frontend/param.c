@@ -22,6 +22,17 @@ int param_read(struct http_request *request, const char *name, const char **valu
 	return -1;
 }
 
+// Parameters are UTF-8 (lib/http.h).
+int param_text(struct http_request *request, const char *name, size_t most, const char **value) {
+	int given = param_read(request, name, value);
+	if (given <= 0) return given;
+	size_t characters = 0;
+	for (const char *at = *value; *at; at++) characters += (*at & 0xc0) != 0x80;
+	if (characters <= most) return 1;
+	answer_problem(request, 400, 0, "The parameter %s must have 1 to %zu characters.", name, most);
+	return -1;
+}
+
 static bool is_among(const char *name, const char *const *names, size_t count) {
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(names[i], name) == 0) return true;

@@ -11,6 +11,8 @@
 
 // 1: there, 0: absent, -1: answered.
 int param_read(struct http_request *request, const char *name, const char **value) MUST_USE;
+// As param_read, of 1 to `most` characters.
+int param_text(struct http_request *request, const char *name, size_t most, const char **value) MUST_USE;
 // 0, or -1: answered, since there is a parameter that is not among the names.
 int param_only(struct http_request *request, const char *const *names, size_t count) MUST_USE;
 // 1, 0 (*limit is left alone) or -1: answered.

@@ -79,6 +79,7 @@ const struct text_pair text_es[] = {
 		"El parámetro after no nombra nada de esta lista; puede haberse borrado."},
 	{"The parameter status must be one or several, separated by commas, of {}.",
 		"El parámetro status debe ser uno o varios, separados por comas, de {1}."},
+	{"The parameter {} must have 1 to {} characters.", "El parámetro {1} debe tener de 1 a {2} caracteres."},
 	{"The parameter order must be asc or desc.", "El parámetro order debe ser asc o desc."},
 	{"The parameter label must be NAME or NAME=VALUE.", "El parámetro label debe ser NOMBRE o NOMBRE=VALOR."},
 	{"The parameter key is needed once: the key that /add gave.", "El parámetro key hace falta una vez: la clave que dio /add."},

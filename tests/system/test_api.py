@@ -243,6 +243,27 @@ def test_a_list_goes_by_pages_and_filters(users, script):
     assert pages(users["admin"], JOBS, label=f"mark={mark}") == []
 
 
+def test_a_list_is_searched_by_a_text_that_stands_anywhere(users, script):
+    user, url, mark = users["user"], script("true").url, uuid.uuid4().hex
+    labels = ({"Ñandú": mark}, {mark: "100% x_y"}, {"n": mark + '"\\'}, {})
+    keys = [submit(user, url, run_after=3600, labels=each) for each in labels]
+    submit(users["user2"], url, run_after=3600, labels={"mark": mark})
+
+    def found(text, who=user, **params):
+        return [row["key"] for row in pages(who, JOBS, text=text, **params)]
+    assert found(mark) == found(mark.upper()) == keys[:3] and found(mark[3:20], limit=1, order="desc") == keys[2::-1]
+    assert found("ñANDÚ", label=f"Ñandú={mark}") == keys[:1] and found(keys[3].upper()) == found(keys[3][4:]) == keys[3:]
+    assert set(keys) <= set(found(url.rpartition("/")[2].upper())) and found(mark, users["admin"], usuario="user") == keys[:3]
+    assert len(found(mark, users["admin"], usuario="*")) == 4 and found(mark, users["admin"]) == []
+    # no character is special, and what only JSON has is in no label
+    assert found("100% X_", label=mark) == keys[1:2] and found("%", label=mark) == keys[1:2] and found("%x", label=mark) == []
+    assert found("100__", label=mark) == found(f'{mark}"', label=mark) == found(f'{mark}": "100') == found("'") == []
+    assert found(f'{mark}"\\') == found(f'{mark}"') == keys[2:3]
+    act(user, keys[0], "cancel")
+    assert found(mark, status="Queued") == keys[1:3] and found(mark, status="Cancelled") == keys[:1]
+    assert found(mark, until="2020-01-01T00:00:00Z") == [] and found(mark, since="2020-01-01T00:00:00Z", after=keys[1]) == keys[2:3]
+
+
 def posted(stack, keys):
     """Moments of the jobs, made so that they are apart, and two of them equal."""
     moments = [f"2020-01-01T00:00:0{n // 2}.{n % 2}00Z" for n in (0, 1, 2, 2, 3)]
@@ -290,7 +311,8 @@ def test_a_page_goes_on_where_its_last_job_was_removed(stack, users, script):
 @pytest.mark.parametrize("params, status, word", [
     ({"limit": "0"}, 400, "limit"), ({"limit": "1001"}, 400, "limit"), ({"limit": "x"}, 400, "limit"), ({"after": "x"}, 400, "after"),
     ({"after": str(uuid.uuid4())}, 400, "after"), ({"status": "queued"}, 400, "status"), ({"status": "Queued,"}, 400, "status"),
-    ({"status": ""}, 400, "status"), ({"label": "=x"}, 400, "label"), ({"label": ""}, 400, "label"), ({"usuario": "*"}, 403, "admin"),
+    ({"status": ""}, 400, "status"), ({"text": ""}, 400, "text"), ({"text": "ñ" * 101}, 400, "1 to 100"), ({"text": "a\0b"}, 400, "text"),
+    ({"label": "=x"}, 400, "label"), ({"label": ""}, 400, "label"), ({"usuario": "*"}, 403, "admin"),
     ({"limit": ["1", "2"]}, 400, "limit"), ({"after": "12." + str(uuid.uuid4()) + "x"}, 400, "after"), ({"order": "newest"}, 400, "order"),
     ({"since": "yesterday"}, 400, "since"), ({"until": "2020-13-01T00:00:00Z"}, 400, "until"),
     ({"statuss": "Failed"}, 400, "statuss"), ({"Limit": "1"}, 400, "Limit"),

@@ -287,6 +287,8 @@ def test_lists_are_filtered_and_paged_and_the_same_for_programs(cli, script, wor
     assert [job["key"] for job in cli.json(*asked)] == keys[::-1]
     assert [job["key"] for job in cli.json(*asked, "--oldest", "--all")] == keys
     assert len(cli.json(*asked, "--limit=2")) == 2
+    found = cli.json("list", f"--text={label.upper()}", "--all")
+    assert [job["key"] for job in found] == keys[::-1] and cli.json("list", f"--text={keys[0]}") == found[-1:]
     assert cli.json(*asked, "--status=Finished") == [] and cli.json(*asked, "--since=1h", "--status=Failed,Queued") != []
     table = cli.run(*asked)[0].splitlines()
     assert table[0].split() == ["KEY", "STATUS", "OUTCOME", "POSTED", "RAN", "URL"] and len(table) == 6
