@@ -43,12 +43,10 @@ static void say_asked(struct table *table, const json_t *job) {
 static void say_figures(struct table *table, const json_t *job) {
 	AUTO_FREE char *memory = view_bytes(view_int(job, "peak_memory_bytes")),
 		       *cpu = view_duration(view_int(job, "cpu_us") / 1000);
-	const json_t *plan = json_object_get(job, "plan");
-	AUTO_FREE char *plan_text = plan && !json_is_null(plan) && !json_is_string(plan) ? json_write(plan) : NULL;
-	line(table, _("Run as"), plan_text ? plan_text : json_string_value(plan));
+	line(table, _("Run as"), json_text(json_object_get(job, "plan"), "command"));
 	line(table, _("Memory"), view_member(job, "peak_memory_bytes") ? memory : NULL);
 	line(table, _("Processor"), view_member(job, "cpu_us") ? cpu : NULL);
-	line(table, _("Isolation"), json_text(job, "isolation"));
+	line(table, _("Isolation"), json_text(json_object_get(job, "isolation"), "level"));
 	line(table, _("Result of"), json_text(job, "reused_from"));
 }
 

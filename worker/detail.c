@@ -68,6 +68,14 @@ void detail_report(struct detail *detail, const struct sandbox_report *report) {
 	set_figure(detail->json, "cpu_us", report->cpu_us);
 }
 
+char *detail_write_running(const struct detail *detail) {
+	AUTO_JSON json_t *whole = json_copy(detail->json);
+	json_t *times = json_object();
+	set_figure(times, "fetch", detail->fetch_us);
+	json_object_set_new(whole, "times_us", times);
+	return json_write(whole);
+}
+
 char *detail_write(const struct detail *detail) {
 	AUTO_JSON json_t *whole = json_copy(detail->json);
 	json_t *times = json_object();

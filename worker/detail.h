@@ -22,4 +22,6 @@ void detail_network(struct detail *detail, bool egress);
 void detail_reused(struct detail *detail, const char *earlier, int64_t files, int64_t bytes);
 void detail_artifacts(struct detail *detail, json_t *artifacts); // takes it over; links them (sql/0013-artifacts.sql)
 void detail_report(struct detail *detail, const struct sandbox_report *report);
-char *detail_write(const struct detail *detail) MUST_USE; // JSON text, owned by the caller
+// JSON text, owned by the caller; of an attempt that runs: what is known before its end.
+char *detail_write(const struct detail *detail) MUST_USE;
+char *detail_write_running(const struct detail *detail) MUST_USE;

@@ -105,6 +105,8 @@ static void run(struct job *job) {
 		job_end(job);
 		return;
 	}
+	job->note = (struct note_entry){.key = job->key, .attempt = job->attempt, .detail = &job->detail};
+	note_add(worker->notes, &job->note);
 	failpoint("job.started");
 	loop_timer_set(job->deadline, job->timeout_ms);
 }

@@ -25,6 +25,7 @@ static void job_free(struct job *job) {
 	if (job->fetched.tree) fetcher_release(worker->fetcher, job->fetched.tree);
 	fetch_result_clear(&job->fetched);
 	flush_remove(worker->flusher, &job->flush);
+	note_remove(&job->note);
 	loop_timer_free(job->deadline);
 	loop_timer_free(job->grace);
 	loop_timer_free(job->again);
@@ -173,6 +174,7 @@ void job_end(struct job *job) {
 	loop_timer_stop(job->deadline);
 	loop_timer_stop(job->grace);
 	flush_remove(job->worker->flusher, &job->flush);
+	note_remove(&job->note);
 	output_end(job->output);
 	job->detail.execution_us = loop_now_us() - job->begun_us;
 	job->detail.output_bytes = output_bytes(job->output);

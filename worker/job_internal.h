@@ -6,6 +6,7 @@
 #include "worker/finish.h"
 #include "worker/flush.h"
 #include "worker/job.h"
+#include "worker/note.h"
 #include "worker/output.h"
 
 enum job_state { JOB_FETCHING, JOB_RUNNING, JOB_FINISHING };
@@ -31,6 +32,7 @@ struct job {
 	struct artifacts *storing;   // the same, while they are written
 	bool collecting;             // the command has ended by itself, whatever comes now
 	struct flush_entry flush;
+	struct note_entry note;
 	bool unsure, bare, cancelled_before;
 	unsigned finish_failures, refusals;
 	struct loop_timer *deadline, *grace, *again;

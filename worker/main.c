@@ -16,6 +16,7 @@
 #include "worker/job.h"
 #include "worker/job_count.h"
 #include "worker/lease.h"
+#include "worker/note.h"
 #include "worker/options.h"
 #include "worker/sandbox_show.h"
 #include "worker/worker.h"
@@ -325,6 +326,7 @@ static void open_connections(struct run *run) {
 	worker->lease = lease_new(worker);
 	worker->finisher = finisher_new(worker);
 	worker->flusher = flusher_new(worker);
+	worker->notes = notes_new(worker);
 	db_session_listen(worker->ledger, LEDGER_CHANNEL, notified, worker);
 	db_session_watch(worker->ledger, ledger_changed, run);
 	db_session_watch(worker->pulse, pulse_changed, run);
@@ -392,6 +394,7 @@ static void stop(struct run *run) {
 	close_connections(worker);
 	ledger_tap_close(run->tap);
 	finisher_free(worker->finisher); // its jobs hold trees of the fetcher
+	notes_free(worker->notes);
 	flusher_free(worker->flusher);
 	fetcher_close(worker->fetcher);
 	claimer_free(worker->claimer);

@@ -62,6 +62,15 @@ const struct db_statement worker_output = {"worker_output",
 	" JOIN mine m ON m.n = o.n"
 	" ON CONFLICT DO NOTHING"};
 
+// As the heartbeat: who is fenced finds no row. The end of an attempt overwrites it.
+const struct db_statement worker_note = {"worker_note",
+	"WITH held AS ("
+	" SELECT a.key, a.attempt, mine.detail FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS mine (key, attempt, detail)"
+	" JOIN attempts a ON a.key = mine.key AND a.attempt = mine.attempt AND coalesce(a.finished_at, 'infinity') = 'infinity'"
+	" ORDER BY a.key FOR UPDATE OF a"
+	")"
+	" UPDATE attempts a SET detail = h.detail FROM held h WHERE a.key = h.key AND a.attempt = h.attempt"};
+
 const struct db_statement worker_reuse = {
 	"worker_reuse", "SELECT earlier, files, bytes FROM reuse_take($1::uuid, $2::int, $3, $4)"};
 

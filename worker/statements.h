@@ -22,6 +22,9 @@ extern const struct db_statement worker_give_back;
 // $1 keys, $2 attempts, $3 … $7 their output: see worker/flush.c.
 extern const struct db_statement worker_output;
 
+// $1 keys, $2 attempts, $3 what is known of each (column detail); those that do not run any more are left alone.
+extern const struct db_statement worker_note;
+
 // $1 key, $2 attempt, $3 owner, $4 print of a job that may have an earlier result: (its key, how many artifacts are now this one's
 // too, their bytes); key NULL where there is none.
 extern const struct db_statement worker_reuse;

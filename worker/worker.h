@@ -52,6 +52,7 @@ struct worker {
 	struct lease *lease;
 	struct finisher *finisher;
 	struct flusher *flusher;
+	struct notes *notes;
 	struct disk *disk;
 	struct artifacts *artifacts; // under way
 	struct job **slots;          // config.slots places; NULL is a free one

@@ -416,8 +416,12 @@ def test_a_queued_job_is_cancelled_at_once_and_again(stack, users, no_worker, sc
 
 
 def test_a_running_job_is_told_and_ends(stack, user, worker, script):
-    key = submit(user, script("trap 'exit 0' TERM; " + NEVER).url, timeout_s=60)
-    trabajos.wait_for("it runs", lambda: job(user, key)["status"] == "Running")
+    repository = script("trap 'exit 0' TERM; " + NEVER)
+    key = submit(user, repository.url, timeout_s=60)
+    known = trabajos.wait_for("its plan", lambda: (lambda whole: whole["plan"] and whole)(job(user, key)))
+    assert known["status"] == "Running" and known["commit"] == repository.commit and known["plan"]["command"] == "./main.sh"
+    assert known["limits"]["timeout_s"] == 60 and known["output"] is None and known["attempts"][0]["commit"] == repository.commit
+    assert next(row for row in pages(user, JOBS, status="Running") if row["key"] == key)["commit"] == repository.commit
     for _ in range(2):
         answer = act(user, key, "cancel").json()
         assert answer in ({"key": key, "status": "Running", "cancel": "requested"}, {"key": key, "status": "Cancelled", "cancel": "done"})
