@@ -73,7 +73,7 @@ struct sandbox_report {
 	int exit_code;                                     // -1: ended by a signal
 	int signal;                                        // 0: exited
 	bool memory_hit, processes_hit, disk_hit, cpu_hit; // the limit was touched
-	bool files_hit;                                    // a process was seen with as many open files as it may have
+	bool files_hit;                                    // a process had as many open files as it may have
 	bool shared;                                       // nothing was copied: overlayfs showed the tree
 	bool collected;                                    // artifacts, if there were any: all was read
 	int64_t peak_memory_bytes; // -1: unknown; the largest of 50 ms samples and of any single process

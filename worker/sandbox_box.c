@@ -215,7 +215,7 @@ static int make_spec(const struct box_maker *maker, const struct sandbox_job *jo
 	struct spec spec = {
 		.magic = SPEC_MAGIC,
 		.file_bytes = limits->file_bytes,
-		.open_files = limits->open_files,
+		.open_files = limits_files_bound(limits->open_files),
 		.files_most = files_most(limits->disk_bytes),
 		.network = job->egress,
 		.cpu_s = limits->cpu_s,
@@ -320,6 +320,7 @@ static void read_numbers(const json_t *json, struct box_event *event) {
 		event->cpu_us = user_us + kernel_us;
 	if (json_int(json, "maxrss_kb", 0, most, 0, &maxrss, NULL) == 0) event->maxrss_bytes = maxrss * 1024;
 	event->disk_full = json_is_true(json_object_get(json, "disk_full"));
+	event->files_full = json_is_true(json_object_get(json, "files_full"));
 	event->collecting = json_is_true(json_object_get(json, "collecting"));
 	event->tree = json_is_true(json_object_get(json, "tree"));
 	const char *what = json_text(json, "what");

@@ -69,7 +69,8 @@ struct box_event {
 	char what[1024];              // REFUSED, FAILED, UNSHARED
 	int status;                   // ENDED: wait status of the command
 	int64_t cpu_us, maxrss_bytes; // ENDED
-	bool disk_full, collecting;   // ENDED; collecting: COLLECTED follows
+	bool disk_full, files_full;   // ENDED
+	bool collecting;              // ENDED: COLLECTED follows
 };
 
 int box_spawn(const struct box_maker *maker, int place, int64_t disk_bytes, struct box *box, struct error *error) MUST_USE;

@@ -137,12 +137,13 @@ static void sample_cpu(struct sandbox_run *run) {
 	sandbox_kill(run);
 }
 
-// No kernel counts the calls that it refused for it (EMFILE), so it is looked for, and a process that ends within a sample of
-// its last descriptor is not seen. Being at the limit ends nothing: the calls are refused, and the job may cope.
+// For those that are ended by a signal; pid 1 looks at others (init/endings.c). Being at the limit ends nothing: the calls are
+// refused, and the job may cope.
 static void sample_files(struct sandbox_run *run) {
 	const struct box *box = &run->cell->box;
 	if (run->report.files_hit || run->limits.open_files <= 0 || run->samples % FILES_EVERY != 0) return;
-	run->report.files_hit = limits_group_files(box->group, box->bare ? box->pid : box->init_pid, run->limits.open_files);
+	run->report.files_hit = limits_group_files(
+		box->group, box->bare ? box->pid : box->init_pid, limits_files_bound(run->limits.open_files));
 }
 
 static void take_sample(void *arg) {
@@ -202,6 +203,7 @@ static void ended(struct sandbox_run *run, const struct box_event *event) {
 	report->cpu_us = event->cpu_us;
 	report->run_us = event->at_us - run->started_us;
 	report->disk_hit = event->disk_full;
+	report->files_hit = report->files_hit || event->files_full;
 	if (event->maxrss_bytes > report->peak_memory_bytes) report->peak_memory_bytes = event->maxrss_bytes;
 }
 

@@ -241,12 +241,14 @@ static inline void rig_too_long(void *arg) {
 	fail_msg("the job did not end");
 }
 
+#define RIG_OPEN_FILES 256
+
 static inline struct sandbox_limits rig_limits(void) {
 	return (struct sandbox_limits){.memory_bytes = 128 * RIG_MB,
 		.processes = 32,
 		.disk_bytes = 64 * RIG_MB,
 		.file_bytes = 48 * RIG_MB,
-		.open_files = 256};
+		.open_files = RIG_OPEN_FILES};
 }
 
 static inline void rig_run_job(struct rig *rig, const struct rig_job *job, struct rig_result *result) {

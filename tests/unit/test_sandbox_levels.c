@@ -67,6 +67,16 @@ static void a_stopped_reaper_at_level_none_does_not_save_the_job(void **state) {
 	assert_int_equal(rig_count_processes("sleep 98765"), 0);
 }
 
+static void a_process_that_fails_for_want_of_files_is_seen_at_level_none(void **state) {
+	(void)state;
+	rig_force(&rig, SANDBOX_NONE);
+	static const char *const argv[] = {"/bin/bash", "-c", "while exec {x}</dev/null; do :; done 2>/dev/null; exit 7", NULL};
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv}, &result);
+	assert_int_equal(result.report.exit_code, 7);
+	assert_true(result.report.files_hit);
+}
+
 static void a_level_weaker_than_wanted_refuses_jobs(void **state) {
 	(void)state;
 	rig_force(&rig, SANDBOX_REDUCED);
@@ -126,6 +136,7 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(a_daemon_at_level_none_dies_with_its_job),
 		cmocka_unit_test(terminate_and_kill_work_at_level_none),
 		cmocka_unit_test(a_stopped_reaper_at_level_none_does_not_save_the_job),
+		cmocka_unit_test(a_process_that_fails_for_want_of_files_is_seen_at_level_none),
 		cmocka_unit_test(what_is_missing_comes_with_its_remedy),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -78,6 +78,53 @@ static int attack_many_with_descriptors(void) {
 	return 0;
 }
 
+// The first descriptor beyond the standard ones; the last stays the highest that was open.
+static int open_all(int *last) {
+	int first = open("/dev/null", O_RDONLY);
+	*last = first;
+	for (int fd; (fd = open("/dev/null", O_RDONLY)) >= 0;) *last = fd;
+	return first;
+}
+
+static int attack_descriptors_and_exit(void) {
+	int last;
+	(void)open_all(&last);
+	return errno == EMFILE ? 7 : 99;
+}
+
+static int attack_descriptors_closed_before(void) {
+	int last;
+	int first = open_all(&last);
+	if (errno != EMFILE || close_range((unsigned)first, (unsigned)last, 0) != 0) return 99;
+	return 7;
+}
+
+static int attack_descriptors_in_a_child(void) {
+	int status;
+	pid_t child = fork();
+	if (child == 0) _exit(attack_descriptors_and_exit());
+	return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : 99;
+}
+
+static int attack_descriptors_and_abort(void) {
+	int last;
+	(void)open_all(&last);
+	abort();
+}
+
+// All but one; the bound is one more than was asked for, where the kernel keeps a mark.
+static int attack_descriptors_nearly_all(void) {
+	for (int fd; (fd = open("/dev/null", O_RDONLY)) >= 0;)
+		if (fd == RIG_OPEN_FILES - 1) return 7;
+	return 99;
+}
+
+static int attack_descriptors_and_cope(void) {
+	int last;
+	int first = open_all(&last);
+	return first >= 0 && errno == EMFILE ? 0 : 99;
+}
+
 static const struct attack attacks[] = {
 	{"anonymous", attack_anonymous},
 	{"anonymous-tree", attack_anonymous_tree},
@@ -86,6 +133,12 @@ static const struct attack attacks[] = {
 	{"inodes", attack_inodes},
 	{"descriptors", attack_descriptors},
 	{"many-with-descriptors", attack_many_with_descriptors},
+	{"descriptors-and-exit", attack_descriptors_and_exit},
+	{"descriptors-closed-before", attack_descriptors_closed_before},
+	{"descriptors-in-a-child", attack_descriptors_in_a_child},
+	{"descriptors-and-abort", attack_descriptors_and_abort},
+	{"descriptors-nearly-all", attack_descriptors_nearly_all},
+	{"descriptors-and-cope", attack_descriptors_and_cope},
 };
 
 // ---- tests
@@ -228,7 +281,7 @@ static void a_process_that_has_all_its_files_open_is_seen(void **state) {
 	AUTO_RESULT struct rig_result result;
 	// Several samples: the first may have come before.
 	rig_run_job(&rig, &(struct rig_job){.argv = argv, .awaited = "all open", .terminate_ms = 400}, &result);
-	assert_string_equal(result.out, "256 all open\n");
+	assert_string_equal(result.out, "257 all open\n"); // one more, which marks it
 	assert_true(result.report.files_hit);
 	assert_false(result.report.processes_hit);
 }
@@ -240,6 +293,42 @@ static void files_that_are_open_in_many_processes_are_nobodys_fault(void **state
 	rig_run_job(&rig, &(struct rig_job){.argv = argv, .awaited = "all open", .terminate_ms = 400}, &result);
 	assert_string_equal(result.out, "all open\n");
 	assert_false(result.report.files_hit);
+}
+
+static void ends_in_failure(const char *attack, const struct sandbox_limits *limits, int signal, bool files_hit) {
+	const char *const argv[] = {"./attack", "attack", attack, NULL};
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .limits = *limits}, &result);
+	assert_int_equal(result.report.signal, signal);
+	assert_int_equal(result.report.exit_code, signal ? -1 : 7);
+	assert_int_equal(result.report.files_hit, files_hit);
+}
+
+static void a_process_that_fails_for_want_of_files_is_seen_however_soon_it_ends(void **state) {
+	(void)state;
+	const struct sandbox_limits marked = rig_limits();
+	struct sandbox_limits other = rig_limits();
+	other.open_files = 300;
+	ends_in_failure("descriptors-and-exit", &marked, 0, true);
+	ends_in_failure("descriptors-closed-before", &marked, 0, true);
+	ends_in_failure("descriptors-in-a-child", &marked, 0, true);
+	ends_in_failure("descriptors-and-abort", &marked, SIGABRT, true);
+	ends_in_failure("descriptors-and-exit", &other, 0, true);
+	ends_in_failure("descriptors-and-abort", &other, SIGABRT, true);
+}
+
+static void a_process_that_fails_with_fewer_files_fails_for_something_else(void **state) {
+	(void)state;
+	const struct sandbox_limits marked = rig_limits();
+	struct sandbox_limits other = rig_limits();
+	other.open_files = 300;
+	ends_in_failure("descriptors-nearly-all", &marked, 0, false);
+	ends_in_failure("descriptors-nearly-all", &other, 0, false);
+}
+
+static void a_process_that_copes_with_too_few_files_ends_well(void **state) {
+	(void)state;
+	rig_attack_fails(&rig, "descriptors-and-cope");
 }
 
 static void a_file_larger_than_one_may_be_ends_its_writer(void **state) {
@@ -328,6 +417,9 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(a_fork_bomb_meets_its_limit_and_is_attributed),
 		cmocka_unit_test(threads_count_as_processes),
 		cmocka_unit_test(a_process_that_has_all_its_files_open_is_seen),
+		cmocka_unit_test(a_process_that_fails_for_want_of_files_is_seen_however_soon_it_ends),
+		cmocka_unit_test(a_process_that_fails_with_fewer_files_fails_for_something_else),
+		cmocka_unit_test(a_process_that_copes_with_too_few_files_ends_well),
 		cmocka_unit_test(files_that_are_open_in_many_processes_are_nobodys_fault),
 		cmocka_unit_test(a_file_larger_than_one_may_be_ends_its_writer),
 		cmocka_unit_test(a_tree_larger_than_the_disk_is_the_jobs_own_fault),

@@ -63,10 +63,22 @@ struct command {
 	bool bare;          // no pid namespace: the job's processes are looked for
 	int root_fd;        // of the writable layer
 	int64_t files_most; // inodes
+	int64_t open_files; // that a process can have, by RLIMIT_NOFILE
 	bool collecting;    // artifacts are wanted afterwards
 };
 // *whole: it ended by itself, and "ended" was said; else there is nothing to collect.
 int supervise(const struct command *command, bool *whole);
+
+// ---- start.c
+// Executes the command in a session of its own. 0, or errno: it could not be executed. *listener: what endings_look is to be
+// called for, when it is readable; -1: its processes' endings are not seen.
+int start(const struct command *command, pid_t *pid, int *listener) MUST_USE;
+
+// ---- endings.c
+// This process, and all that it starts, ask before they end in failure. A descriptor for whoever is to answer; -1: not here.
+int endings_watch(void) MUST_USE;
+// Answers one that asks. Whether it has had as many files open as it can have.
+bool endings_look(int listener, int64_t bound);
 
 // ---- glob.c
 bool glob_fits(const char *pattern, const char *name);

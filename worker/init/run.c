@@ -304,6 +304,7 @@ int run_main(int argc, char **argv) {
 	run.command.bare = run.bare;
 	run.command.root_fd = run.root_fd;
 	run.command.files_most = run.spec.files_most;
+	run.command.open_files = run.spec.open_files;
 	run.command.collecting = run.collect.pipe >= 0;
 	bool whole = false;
 	int code = supervise(&run.command, &whole);

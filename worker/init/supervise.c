@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -20,9 +19,10 @@ struct watch {
 	const struct command *command;
 	pid_t main;
 	int signals;
+	int endings;        // -1: nobody asks
 	bool ended, killed; // the command; by the worker's order
 	int status;
-	bool disk_full;
+	bool disk_full, files_full;
 };
 
 static void signal_all(const struct command *command, int number) {
@@ -33,46 +33,6 @@ static void signal_all(const struct command *command, int number) {
 }
 
 // ---- start
-
-static int spawn(const struct command *command, char *const *argv, pid_t *pid) {
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t all, none;
-	sigfillset(&all);
-	sigemptyset(&none);
-	if (posix_spawn_file_actions_init(&actions) != 0 || posix_spawnattr_init(&attributes) != 0) return ENOMEM;
-	int number = posix_spawn_file_actions_adddup2(&actions, SPEC_FD_OUT, STDOUT_FILENO);
-	if (number == 0) number = posix_spawn_file_actions_adddup2(&actions, SPEC_FD_ERR, STDERR_FILENO);
-	if (number == 0)
-		number = posix_spawnattr_setflags(
-			&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	if (number == 0) number = posix_spawnattr_setsigmask(&attributes, &none);
-	if (number == 0) number = posix_spawnattr_setsigdefault(&attributes, &all);
-	if (number == 0) number = posix_spawnp(pid, argv[0], &actions, &attributes, argv, command->env);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	return number;
-}
-
-// An executable text without "#!" is a shell script, as every shell treats it.
-static int spawn_script(const struct command *command, pid_t *pid) {
-	size_t count = 0;
-	while (command->argv[count]) count++;
-	char **argv = calloc(count + 2, sizeof(*argv));
-	if (!argv) return ENOMEM;
-	static char shell[] = "/bin/sh";
-	argv[0] = shell;
-	memcpy(argv + 1, command->argv, count * sizeof(*argv));
-	int number = spawn(command, argv, pid);
-	free(argv);
-	return number;
-}
-
-static int start(const struct command *command, pid_t *pid) {
-	int number = spawn(command, command->argv, pid);
-	if (number == ENOEXEC && strchr(command->argv[0], '/')) number = spawn_script(command, pid);
-	return number;
-}
 
 static void say_refused(const char *program, int number) {
 	char quoted[512];
@@ -132,10 +92,19 @@ static void hear(struct watch *watch) {
 	_exit(72);
 }
 
+static void look_at_ending(struct watch *watch, struct pollfd *polled) {
+	if (polled->revents & POLLIN) {
+		if (endings_look(watch->endings, watch->command->open_files)) watch->files_full = true;
+	} else if (polled->revents) {
+		polled->fd = -1; // nobody is left who could ask
+	}
+}
+
 static void wait_for_end(struct watch *watch) {
 	struct pollfd polled[] = {
 		{.fd = watch->signals, .events = POLLIN},
 		{.fd = SPEC_FD_SOCKET, .events = POLLIN},
+		{.fd = watch->endings, .events = POLLIN},
 	};
 	for (int64_t due_us = say_now_us() + SAMPLE_US;;) {
 		reap(watch);
@@ -149,6 +118,7 @@ static void wait_for_end(struct watch *watch) {
 		struct signalfd_siginfo info[8];
 		if (polled[0].revents) (void)!read(watch->signals, info, sizeof(info));
 		if (polled[1].revents) hear(watch);
+		look_at_ending(watch, &polled[2]);
 	}
 }
 
@@ -159,10 +129,10 @@ static int64_t microseconds(const struct timeval *time) {
 static void say_ended(const struct watch *watch, int64_t at_us) {
 	struct rusage usage;
 	if (getrusage(RUSAGE_CHILDREN, &usage) != 0) usage = (struct rusage){0};
-	say("{\"event\":\"ended\",\"status\":%d,\"at_us\":%lld,\"user_us\":%lld,\"kernel_us\":%lld,\"maxrss_kb\":%ld,\"disk_full\":%s,\"collecting\":%s}",
+	say("{\"event\":\"ended\",\"status\":%d,\"at_us\":%lld,\"user_us\":%lld,\"kernel_us\":%lld,\"maxrss_kb\":%ld,\"disk_full\":%s,\"files_full\":%s,\"collecting\":%s}",
 		watch->status, (long long)at_us, (long long)microseconds(&usage.ru_utime),
 		(long long)microseconds(&usage.ru_stime), usage.ru_maxrss, watch->disk_full ? "true" : "false",
-		watch->command->collecting && !watch->killed ? "true" : "false");
+		watch->files_full ? "true" : "false", watch->command->collecting && !watch->killed ? "true" : "false");
 }
 
 static int watch_signals(void) {
@@ -175,7 +145,7 @@ static int watch_signals(void) {
 }
 
 int supervise(const struct command *command, bool *whole) {
-	struct watch watch = {.command = command, .signals = watch_signals()};
+	struct watch watch = {.command = command, .signals = watch_signals(), .endings = -1};
 	if (watch.signals < 0) {
 		say_failed("init: signals", errno, false);
 		return 71;
@@ -191,7 +161,7 @@ int supervise(const struct command *command, bool *whole) {
 	}
 	// Before it is executed: what it does at once must not seem to come before its start.
 	int64_t at_us = say_now_us();
-	int number = start(command, &watch.main);
+	int number = start(command, &watch.main, &watch.endings);
 	if (number != 0) {
 		// The file is there: what is not is the loader that it names (PT_INTERP), as with programs for another libc.
 		bool there = number == ENOENT && strchr(command->argv[0], '/') && access(command->argv[0], F_OK) == 0;
