@@ -179,8 +179,8 @@ def fenced_attempts_have_no_effect(facts):
         for number, attempt in attempts.items():
             if attempt.finished is None:
                 continue
-            if lost(attempt) and attempt.detail:
-                yield f"{key}: attempt {number} was lost, and its worker has written to it nevertheless"
+            if lost(attempt) and attempt.ended:
+                yield f"{key}: attempt {number} was lost, and its worker has written its end nevertheless"
             for what, _, _, moment in trace(facts.logs.get((key, number), "")):
                 if moment > attempt.finished + CLOCK_S:
                     yield (f"{key}: attempt {number} was over at {attempt.finished:.3f} ({attempt.code}), and its log has {what}"

@@ -20,7 +20,7 @@ class Attempt:
     finished: float | None
     code: str | None  # of its outcome
     message: str
-    detail: bool  # whether its worker has written it itself
+    ended: bool  # whether its worker has written its end itself
     blame: str | None = None  # of its outcome
 
 
@@ -91,7 +91,7 @@ def read_ledger(stack, facts):
     for key, usuario, status, attempt, code in stack.sql("SELECT key::text, usuario, status, attempt, outcome->>'code' FROM trabajos"):
         facts.jobs[key] = (usuario, status, attempt, code)
     rows = stack.sql("SELECT key::text, attempt, worker, extract(epoch FROM started_at)::float8, extract(epoch FROM finished_at)::float8,"
-                     " outcome->>'code', coalesce(outcome->>'message', ''), coalesce(detail, '{}') <> '{}', outcome->>'blame' FROM attempts")
+                     " outcome->>'code', coalesce(outcome->>'message', ''), coalesce(detail ? 'output', false), outcome->>'blame' FROM attempts")
     for key, number, *rest in rows:
         facts.attempts.setdefault(key, {})[number] = Attempt(*rest)
     logs = {}

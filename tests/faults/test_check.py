@@ -227,7 +227,7 @@ def test_output_of_a_fenced_attempt_after_its_end_is_found(world):
 
 
 def test_a_fenced_attempt_that_its_worker_wrote_to_is_found(world):
-    world.attempts[TWICE][1].detail = True
+    world.attempts[TWICE][1].ended = True
     assert rules(world) == {"fenced attempts have no effect"}
 
 
