@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define PROBE_MS         10000
+#define PROBE_MS         30000 // a machine that is busy just now is not a weaker one
 #define PROBE_PROCESSES  24
 #define PROBE_DISK       (4 << 20)
 #define PROBE_FILE       (1 << 20)

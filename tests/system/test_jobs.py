@@ -69,6 +69,12 @@ def test_a_job_fills_only_its_own_disk(user, worker, script):
     assert status == "Failed" and (outcome["code"], outcome["blame"]) == ("disk", "limit"), outcome
 
 
+def test_a_job_that_opens_too_many_files_is_told_though_it_closed_them_and_ended_at_once(user, worker, repositories):
+    _, status, outcome = user.run(repositories({"main.py": "files = [open('/dev/null') for _ in range(2000)]\n"}).url)
+    assert status == "Failed" and (outcome["code"], outcome["blame"], outcome["exit_code"]) == ("files", "limit", 1), outcome
+    assert "1024 files" in outcome["message"]
+
+
 def test_a_job_sees_no_network_no_other_processes_and_no_root(user, worker, script):
     key, status, _ = user.run(script("""
         id -u; ls /proc | grep -c '^[0-9]'; cat /proc/net/dev | tail -n +3 | grep -v lo: | wc -l

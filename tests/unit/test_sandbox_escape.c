@@ -8,6 +8,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -217,6 +218,11 @@ static int run_setuid_program(void) {
 	if (escape_is_control() && stat(".", &own) == 0 && stat("attack-setuid", &its) == 0 && own.st_uid == its.st_uid) {
 		errno = EPERM;
 		return escape_refused("a file of another user");
+	}
+	struct statvfs place;
+	if (escape_is_control() && statvfs(".", &place) == 0 && (place.f_flag & ST_NOSUID)) {
+		errno = EPERM;
+		return escape_refused("setuid on a file system mounted nosuid");
 	}
 	pid_t pid = fork();
 	if (pid == 0) {
