@@ -166,11 +166,13 @@ static void an_attempt_that_was_taken_over_writes_nothing(void **state UNUSED) {
 }
 
 static void a_job_may_end_while_its_output_is_under_way(void **state UNUSED) {
+	must("BEGIN; LOCK TABLE logs IN EXCLUSIVE MODE"); // it stays under way
 	print(0, "last");
 	await(first_sent);
 	flush_remove(rig.worker.flusher, &rig.entries[0]);
 	output_free(rig.entries[0].output);
 	rig.entries[0].output = NULL;
+	must("COMMIT");
 	await(one_row);
 	assert_says("SELECT encode(data, 'escape') FROM logs", "last");
 }
