@@ -17,6 +17,8 @@ BEGIN
         ('resultados', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE'),
         ('outbox', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE'),
         ('dead_letters', 'SELECT, DELETE', 'SELECT, INSERT, DELETE', 'SELECT, INSERT, DELETE'),
+        -- noted by triggers of trabajos, for lists
+        ('unsuccessful', 'SELECT, INSERT, DELETE', 'SELECT, INSERT, DELETE', 'SELECT, INSERT, DELETE'),
         -- what a run leaves: written by workers; the observer's housekeeping ends the lost ones and removes the old ones
         ('attempts', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE'),
         ('logs', 'SELECT', 'SELECT, INSERT, DELETE', 'SELECT, DELETE'),

@@ -65,6 +65,10 @@ static inline void assert_sound(void) {
 	assert_says("SELECT count(*) FROM trabajos t FULL JOIN resultados r ON r.key = t.key::text"
 		    " WHERE coalesce(t.status, '') IN ('Finished', 'Failed', 'Cancelled') <> (r.key IS NOT NULL)",
 		"0");
+	assert_says("SELECT count(*) FROM (SELECT * FROM trabajos WHERE status IN ('Failed', 'Cancelled')) t"
+		    " FULL JOIN unsuccessful u ON u.key = t.key AND u.status = t.status AND u.posted_at = t.posted_at"
+		    " AND u.owner = t.owner AND u.usuario = t.usuario WHERE t.key IS NULL OR u.key IS NULL",
+		"0");
 	assert_says("SELECT count(*) FROM trabajos t WHERE t.concurrency_key IS NOT NULL AND"
 		    " (t.status IN ('Queued', 'Running')) <> EXISTS (SELECT FROM concurrency c WHERE c.key = t.key)",
 		"0");

@@ -45,7 +45,7 @@ static void what_is_special_elsewhere_is_a_plain_character_of_a_text(void **stat
 
 static void a_search_that_finds_little_ends_after_a_while_and_goes_on_from_there(void **state UNUSED) {
 	assert_says(FOUND(9, 3, SEEKING("team2")), "8+7");
-	assert_says(FOUND(1, 100, SEEKING("team2")), "8+3");
+	assert_says(FOUND(1, 100, SEEKING("team2")), "8+8");
 	assert_says(
 		"SELECT items || coalesce(next, '') FROM api_list('ana', NULL, " KEY(3) ", NULL, 9, 100, " SEEKING("team0") ")",
 		"[]");
@@ -56,6 +56,51 @@ static void who_does_not_seek_asks_as_before(void **state UNUSED) {
 	assert_says(FOUND(3, 100, "NULL, NULL, NULL, true, NULL, NULL"), "123+3");
 }
 
+// Page by page, whose keys, in the order of the list.
+static const char paging[] =
+	"CREATE OR REPLACE FUNCTION paged(whose text, shown text, statuses text[], contains text, newest boolean, looks integer)"
+	" RETURNS text LANGUAGE plpgsql AS $$ DECLARE p record; found text := ''; key uuid; us bigint; BEGIN"
+	" FOR i IN 1 .. 100 LOOP"
+	"  SELECT * INTO p FROM api_list(whose, shown, key, us, 2, looks, statuses, NULL, NULL, newest, NULL, NULL, contains);"
+	"  found := found || coalesce((SELECT string_agg(right(j ->> 'key', 1), '' ORDER BY n)"
+	"   FROM jsonb_array_elements(p.items::jsonb) WITH ORDINALITY AS e (j, n)), '');"
+	"  EXIT WHEN p.next IS NULL; us := split_part(p.next, '.', 1)::bigint; key := split_part(p.next, '.', 2)::uuid;"
+	" END LOOP; RETURN found; END $$";
+
+// What paged() says differs from what stands in trabajos, in so many cases.
+static const char differing[] =
+	"SELECT count(*) FROM (VALUES ('ana', NULL), (NULL, 'name'), (NULL, NULL), ('nobody', NULL)) w (whose, shown),"
+	" (VALUES ('{Queued}'::text[]), ('{Running}'), ('{Failed}'), ('{Cancelled}'), ('{Queued,Running}'), ('{Failed,Cancelled}'),"
+	"  ('{Running,Failed}'), ('{Queued,Running,Failed,Cancelled}'), ('{Finished}'), ('{Finished,Failed}'), (NULL)) s (statuses),"
+	" (VALUES (NULL), ('TEAM1')) c (contains), (VALUES (true), (false)) d (newest), (VALUES (1), (2), (100)) l (looks)"
+	" WHERE paged(whose, shown, statuses, contains, newest, looks) <> coalesce((SELECT string_agg(right(t.key::text, 1), ''"
+	"  ORDER BY CASE WHEN newest THEN t.posted_at END DESC, CASE WHEN NOT newest THEN t.posted_at END) FROM trabajos t"
+	"  WHERE (whose IS NULL OR t.owner = whose) AND (shown IS NULL OR t.usuario = shown)"
+	"  AND (statuses IS NULL OR t.status = ANY (statuses)) AND (contains IS NULL OR t.url ILIKE '%' || contains || '%')), '')";
+
+static void whatever_states_jobs_are_in_those_asked_for_are_listed_all_and_in_order(void **state UNUSED) {
+	// in the queue, waiting for a key, delayed, replaced, running, and all ends
+	must("DELETE FROM trabajos WHERE key IN (" KEY(2) ", " KEY(3) ", " KEY(8) ")");
+	ADD(8, "ana", 0, "'k'", 1, true, "now() - interval '8 s'");
+	ADD(3, "ana", 0, "NULL", 1, false, "now() + interval '1 h'");
+	must("SELECT trabajos_cancel(" KEY(6) ", NULL, 'why')");
+	must("UPDATE queue SET place = -9 WHERE key IN (" KEY(4) ", " KEY(7) ", " KEY(8) ")");
+	assert_claims(3, "ana ben ana");
+	ADD(2, "ana", 0, "'k'", 1, true, "now() - interval '2 s'");
+	assert_claims(1, "ana");
+	assert_int_equal(FINISH(4, 1, "Failed") + FINISH(7, 1, "Finished"), 2);
+	must(paging);
+	assert_sound();
+	assert_says("SELECT string_agg(DISTINCT status, ' ' ORDER BY status) FROM trabajos",
+		"Cancelled Failed Finished Queued Running");
+	assert_says(differing, "0");
+	// what is replayed or removed is not what it was
+	must("SELECT trabajos_replay(" KEY(4) ", NULL)");
+	must("DELETE FROM trabajos WHERE key = " KEY(6));
+	assert_sound();
+	assert_says(differing, "0");
+}
+
 int main(void) {
 #define FILLED(test) cmocka_unit_test_setup(test, fill)
 	const struct CMUnitTest tests[] = {
@@ -63,6 +108,7 @@ int main(void) {
 		FILLED(what_is_special_elsewhere_is_a_plain_character_of_a_text),
 		FILLED(a_search_that_finds_little_ends_after_a_while_and_goes_on_from_there),
 		FILLED(who_does_not_seek_asks_as_before),
+		FILLED(whatever_states_jobs_are_in_those_asked_for_are_listed_all_and_in_order),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }
