@@ -186,11 +186,15 @@ static void who_reads_slowly_gets_all_and_holds_nobody_back(void **state UNUSED)
 	assert_over(&slow);
 }
 
+static void expire(struct rig *of UNUSED) {
+	claims.exp_s = loop_wall_ms() / 1000 - TOKEN_SKEW_S;
+}
+
 static void an_expired_token_ends_the_stream(void **state UNUSED) {
 	add_job(KEY(1), "Running", 1);
 	AUTO_TAIL tail = tail_open(JOB_KEY(1)), text = tail_open(JOB_KEY(1) "?text=1");
 	assert_begins(&tail, STATUS("Running", 1));
-	claims.exp_s = loop_wall_ms() / 1000 - TOKEN_SKEW_S;
+	rig_do(rig, expire);
 	assert_event(&tail, "event: expired\ndata: {}");
 	assert_over(&tail);
 	assert_false(tail_more(&text));
