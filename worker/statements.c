@@ -1,12 +1,9 @@
 #include "worker/statements.h"
 
-// The rule of fair share is in the function (sql/0002-states.sql). Parameters: worker, how many, lease in seconds, running jobs of a
-// user at the most (0: no limit), weights (NULL: all 1). The last column: for how many ms it had waited since it might run, NULL where
-// that was for its concurrency key.
-const struct db_statement worker_claim = {"worker_claim",
-	"SELECT c.*, (SELECT (extract(epoch FROM now() - t.eligible_at) * 1000)::bigint FROM trabajos t"
-	" WHERE t.key = c.key AND t.concurrency_key IS NULL)"
-	" FROM trabajos_claim($1, $2::int, $3::int, $4::int, $5::jsonb) c"};
+// The rule of fair share is in the function (sql/0017-pace.sql). Parameters: worker, how many, lease in seconds, running jobs of a
+// user at the most (0: no limit), weights (NULL: all 1).
+const struct db_statement worker_claim = {
+	"worker_claim", "SELECT * FROM trabajos_take($1, $2::int, $3::int, $4::int, $5::jsonb)"};
 
 // A takeover sets attempts.finished_at: then the row is not ours any more, and is not answered. (coalesce, because IS NULL would let
 // the planner walk all that run instead of looking up the key.)
@@ -24,7 +21,7 @@ const struct db_statement worker_heartbeat = {"worker_heartbeat",
 	" SELECT NULL::uuid, coalesce(bool_or(draining), false)::int, count(*) FROM alive"
 	" UNION ALL SELECT r.key, (t.cancel_requested_at IS NOT NULL)::int, r.attempt FROM renewed r JOIN trabajos t ON t.key = r.key"};
 
-// In sql/0002-states.sql too. Parameters, each an array: key, attempt, status ('Queued': again), delay in ms, dead (0, 1), outcome,
+// In sql/0017-pace.sql too. Parameters, each an array: key, attempt, status ('Queued': again), delay in ms, dead (0, 1), outcome,
 // detail, execution in ms, commit, user's and platform's failures; then of the chunks of output: whose (from 1), seq, stream,
 // moment in ms, data. Answered are those that were ours.
 const struct db_statement worker_finish = {"worker_finish",

@@ -5,8 +5,9 @@
 
 // $1 worker, $2 how many, $3 lease in seconds, $4 running jobs of a user at the most (0: no limit), $5 weights (JSON, NULL: all 1).
 // (candidates, key, attempt, owner, usuario, url, ref, timeout_s, retries, spec, posted_ms, platform_failures, user_failures,
-// cancel); key is NULL where nothing could be claimed; no row at all for a draining worker. More candidates than claimed rows:
-// others are claiming at the same time, try again at once.
+// cancel, waited_ms); key is NULL where nothing could be claimed; no row at all for a draining worker. waited_ms: since it might run,
+// NULL where that was for its concurrency key. More candidates than claimed rows: others are claiming at the same time, try again at
+// once.
 extern const struct db_statement worker_claim;
 
 // $1 worker, $2 keys, $3 attempts, $4 lease in seconds, $5 running. One row a job that is still ours: (key, cancel), and first

@@ -75,6 +75,40 @@ static void the_limit_of_a_key_holds_under_claims_at_once(void **state UNUSED) {
 	assert_says("SELECT count(*) > 5 FROM attempts", "t"); // they did claim
 }
 
+static void *finish_first(void *arg UNUSED) {
+	return (void *)(intptr_t)FINISH(1, 1, "Finished");
+}
+
+// A heartbeat and a cancel change the rows after the end's snapshot was taken, and commit while it waits for them.
+static void an_end_that_meets_a_heartbeat_and_a_cancel_is_written_whole(void **state UNUSED) {
+	struct db *other;
+	pthread_t end;
+	void *written;
+	ADD_PLAIN(1, "ana", 0);
+	assert_claims(1, "ana");
+	assert_int_equal(db_open(&scratch.config, NULL, &other), 0);
+	for (int row = 0; row < 2; row++) {
+		static const char *const changes[] = {"BEGIN; UPDATE attempts SET lease_until = now()",
+			"BEGIN; SELECT trabajos_cancel(" KEY(1) ", NULL, 'x')"};
+		must("UPDATE trabajos SET status = 'Running'; UPDATE attempts SET finished_at = NULL; TRUNCATE resultados, outbox");
+		assert_int_equal(db_script(other, changes[row], NULL), DB_OK);
+		assert_int_equal(pthread_create(&end, NULL, finish_first, NULL), 0);
+		assert_int_equal(db_script(other,
+					 "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP"
+					 " PERFORM pg_sleep(0.005); END LOOP; END $$; COMMIT",
+					 NULL),
+			DB_OK);
+		pthread_join(end, &written);
+		assert_int_equal((intptr_t)written, 1);
+		assert_says(
+			"SELECT t.status || ' ' || (t.cancel_requested_at IS NOT NULL) || ' ' || (a.finished_at IS NOT NULL)"
+			" FROM trabajos t JOIN attempts a ON a.key = t.key",
+			row ? "Finished true true" : "Finished false true");
+		assert_sound();
+	}
+	db_close(other);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(of_one_key_no_more_run_than_the_limit, empty),
@@ -82,6 +116,7 @@ int main(void) {
 		cmocka_unit_test_setup(the_newest_post_replaces_however_they_arrive, empty),
 		cmocka_unit_test_setup(a_place_is_not_lost_between_an_older_transaction_and_a_newer_job, empty),
 		cmocka_unit_test_setup(the_limit_of_a_key_holds_under_claims_at_once, empty),
+		cmocka_unit_test_setup(an_end_that_meets_a_heartbeat_and_a_cancel_is_written_whole, empty),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }
