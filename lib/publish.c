@@ -66,8 +66,8 @@ static void mark_next(struct publisher *publisher) {
 		attempts[i] = publisher->acknowledged[i].attempt;
 	}
 	struct db_params *params = db_params_new();
-	db_text_array(params, keys, count);
-	db_int_array(params, attempts, count);
+	db_texts(params, DB_UUID, keys, count);
+	db_ints(params, DB_INT4, attempts, count);
 	publisher->acknowledged_count -= count;
 	memmove(publisher->acknowledged, publisher->acknowledged + count,
 		publisher->acknowledged_count * sizeof(*publisher->acknowledged));

@@ -21,22 +21,24 @@ struct finisher {
 
 // ---- parameters, column by column
 
-static void add_texts(struct db_params *params, struct finish_entry *const *entries, size_t count, size_t offset) {
+static void add_texts(
+	struct db_params *params, struct finish_entry *const *entries, size_t count, enum db_type type, size_t offset) {
 	const char *values[BATCH_MOST];
 	for (size_t i = 0; i < count; i++) memcpy(&values[i], (const char *)entries[i] + offset, sizeof(values[i]));
-	db_text_array(params, values, count);
+	db_texts(params, type, values, count);
 }
 
-static void add_numbers(struct db_params *params, struct finish_entry *const *entries, size_t count, size_t offset) {
+static void add_numbers(
+	struct db_params *params, struct finish_entry *const *entries, size_t count, enum db_type type, size_t offset) {
 	int64_t values[BATCH_MOST];
 	for (size_t i = 0; i < count; i++) memcpy(&values[i], (const char *)entries[i] + offset, sizeof(values[i]));
-	db_int_array(params, values, count);
+	db_ints(params, type, values, count);
 }
 
 static void add_flags(struct db_params *params, struct finish_entry *const *entries, size_t count) {
 	int64_t values[BATCH_MOST];
 	for (size_t i = 0; i < count; i++) values[i] = entries[i]->dead;
-	db_int_array(params, values, count);
+	db_ints(params, DB_INT4, values, count);
 }
 
 static void add_output(struct db_params *params, struct finish_entry *const *entries, size_t count) {
@@ -48,17 +50,17 @@ static void add_output(struct db_params *params, struct finish_entry *const *ent
 
 static struct db_params *params_of(struct finish_entry *const *entries, size_t count) {
 	struct db_params *params = db_params_new();
-	add_texts(params, entries, count, offsetof(struct finish_entry, key));
-	add_numbers(params, entries, count, offsetof(struct finish_entry, attempt));
-	add_texts(params, entries, count, offsetof(struct finish_entry, status));
-	add_numbers(params, entries, count, offsetof(struct finish_entry, delay_ms));
+	add_texts(params, entries, count, DB_UUID, offsetof(struct finish_entry, key));
+	add_numbers(params, entries, count, DB_INT4, offsetof(struct finish_entry, attempt));
+	add_texts(params, entries, count, DB_TEXT, offsetof(struct finish_entry, status));
+	add_numbers(params, entries, count, DB_INT8, offsetof(struct finish_entry, delay_ms));
 	add_flags(params, entries, count);
-	add_texts(params, entries, count, offsetof(struct finish_entry, outcome));
-	add_texts(params, entries, count, offsetof(struct finish_entry, detail));
-	add_numbers(params, entries, count, offsetof(struct finish_entry, execution_ms));
-	add_texts(params, entries, count, offsetof(struct finish_entry, commit));
-	add_numbers(params, entries, count, offsetof(struct finish_entry, user_failures));
-	add_numbers(params, entries, count, offsetof(struct finish_entry, platform_failures));
+	add_texts(params, entries, count, DB_JSONB, offsetof(struct finish_entry, outcome));
+	add_texts(params, entries, count, DB_JSONB, offsetof(struct finish_entry, detail));
+	add_numbers(params, entries, count, DB_INT8, offsetof(struct finish_entry, execution_ms));
+	add_texts(params, entries, count, DB_TEXT, offsetof(struct finish_entry, commit));
+	add_numbers(params, entries, count, DB_INT4, offsetof(struct finish_entry, user_failures));
+	add_numbers(params, entries, count, DB_INT4, offsetof(struct finish_entry, platform_failures));
 	add_output(params, entries, count);
 	return params;
 }
