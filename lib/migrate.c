@@ -47,22 +47,24 @@ static int compare(int64_t version, const char *applied_sum, struct error *error
 		ours->name);
 }
 
-// Compares what was applied with what we have; *newest is the last version applied.
-static int check_applied(struct db *db, int64_t *newest, struct error *error) {
+// Compares what was applied with what we have; *applied lists it, NULL: nothing. db_result_free.
+static int check_applied(struct db *db, struct db_result **applied, struct error *error) {
 	struct db_result *result = NULL;
-	*newest = 0;
 	if (failed(db_execute(db, &exists, NULL, &result, error), error)) return -1;
 	bool there = db_get_int(result, 0, 0);
 	db_result_free(result);
 	if (!there) return failed(db_script(db, create, error), error);
-	if (failed(db_execute(db, &list, NULL, &result, error), error)) return -1;
+	if (failed(db_execute(db, &list, NULL, applied, error), error)) return -1;
 	int outcome = 0;
-	for (size_t row = 0; !outcome && row < db_rows(result); row++) {
-		*newest = db_get_int(result, row, 0);
-		outcome = compare(*newest, db_get(result, row, 1), error);
-	}
-	db_result_free(result);
+	for (size_t row = 0; !outcome && row < db_rows(*applied); row++)
+		outcome = compare(db_get_int(*applied, row, 0), db_get(*applied, row, 1), error);
 	return outcome;
+}
+
+static bool was_applied(const struct db_result *applied, int64_t version) {
+	for (size_t row = 0; applied && row < db_rows(applied); row++)
+		if (db_get_int(applied, row, 0) == version) return true;
+	return false;
 }
 
 // 1: somebody else was quicker.
@@ -107,15 +109,17 @@ int migrate_grant(struct db *db, struct error *error) {
 
 int migrate_apply(
 	struct db *db, void (*applied)(const struct migration *migration, void *arg), void *arg, struct error *error) {
-	int64_t newest;
+	struct db_result *before = NULL;
 	bool any = false;
-	if (check_applied(db, &newest, error)) return -1;
-	for (const struct migration *migration = migrations; migration->version; migration++) {
-		if (migration->version <= newest) continue;
-		int outcome = apply(db, migration, error);
-		if (outcome < 0) return -1;
+	int outcome = check_applied(db, &before, error);
+	// whatever is missing: one with a lower number may have come later than its successor
+	for (const struct migration *migration = migrations; outcome >= 0 && migration->version; migration++) {
+		if (was_applied(before, migration->version)) continue;
+		outcome = apply(db, migration, error);
 		if (outcome == 0) any = true;
 		if (outcome == 0 && applied) applied(migration, arg);
 	}
+	db_result_free(before);
+	if (outcome < 0) return -1;
 	return any ? migrate_grant(db, error) : 0;
 }

@@ -86,6 +86,18 @@ static void each_migration_is_applied_once(void **state UNUSED) {
 	db_close(db);
 }
 
+static void one_that_came_later_than_its_successor_is_applied_too(void **state UNUSED) {
+	struct db *db = fresh("later");
+	int last = 0;
+	assert_int_equal(migrate_apply(db, NULL, NULL, NULL), 0);
+	must(db, "DROP FUNCTION trabajos_take; DELETE FROM migraciones WHERE version = 17");
+	assert_int_equal(migrate_apply(db, count, &last, NULL), 0);
+	assert_int_equal(last, 17);
+	assert_int_equal(migrate_apply(db, count, &last, NULL), 0);
+	assert_int_equal(last, 17);
+	db_close(db);
+}
+
 static void *apply_too(void *arg) {
 	struct db *db = database("together", "postgres");
 	intptr_t result = migrate_apply(db, arg ? count : NULL, arg, NULL);
@@ -206,7 +218,7 @@ static void the_roles_of_daemons_get_what_is_listed_and_no_more(void **state UNU
 	must(frontend, "SELECT api_scale(5), ranges_told_keep(ARRAY[gen_random_uuid()], '{0}', '{0}', '{0}', '{0}')");
 	db_close(observer);
 	assert_int_equal(migrate_apply(worker, NULL, NULL, NULL), 0);
-	must(worker, "SELECT * FROM trabajos_claim('w', 1, 30, 0, NULL)");
+	must(worker, "SELECT * FROM trabajos_take('w', 1, 30, 0, NULL)");
 	must(frontend, "UPDATE workers SET draining = true WHERE worker = 'w'");
 	assert_int_not_equal(db_script(frontend, "UPDATE workers SET slots = 0", NULL), DB_OK);
 	must(frontend, "SELECT * FROM trabajos_cancel(gen_random_uuid(), NULL, 'why')");
@@ -232,6 +244,7 @@ static int stop(void **state UNUSED) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_migration_is_applied_once),
+		cmocka_unit_test(one_that_came_later_than_its_successor_is_applied_too),
 		cmocka_unit_test(daemons_that_start_together_do_not_disturb_each_other),
 		cmocka_unit_test(psql_gets_what_migrate_makes),
 		cmocka_unit_test(a_migration_with_another_text_is_a_conflict),
