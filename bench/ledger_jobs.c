@@ -183,8 +183,8 @@ static void mark(struct bench *bench) {
 		attempts[count] = each->finish.attempt;
 	}
 	struct db_params *params = db_params_new();
-	db_text_array(params, keys, count);
-	db_int_array(params, attempts, count);
+	db_texts(params, DB_UUID, keys, count);
+	db_ints(params, DB_INT4, attempts, count);
 	for (size_t i = 0; i < count; i++, job = next) {
 		next = job->next;
 		free(job);
@@ -319,6 +319,7 @@ int main(int argc, char **argv) {
 	char *none[] = {argv[0], NULL};
 	if (option_parse(options, COUNT_OF(options), 1, none, environ, &action, &error) < 0) die("options", &error);
 	config.application = "bench-ledger-jobs";
+	config.steady_plans = true; // as all daemons have it
 	if (argc == 2 && strcmp(argv[1], "setup") == 0) {
 		setup();
 	} else if (argc == 4 && strcmp(argv[1], "post") == 0) {
