@@ -16,13 +16,15 @@
 struct download {
 	struct http_request *request; // NULL: the client has gone
 	const struct frontend *frontend;
-	char *blob, *sha256;
+	char *blob, *sha256, *type;
+	int status;
 	bool elsewhere;   // in the S3 store
 	uint64_t at, end; // of the content
 	int fd;           // of the object; -1: it is in the ledger
 	unsigned char *chunk;
 	size_t length, taken; // of the chunk
 	bool fetching, failed;
+	bool begun; // the first of it is here, or will never be
 };
 
 // $1 blob, $2 seq
@@ -34,6 +36,7 @@ static void download_free(struct download *download) {
 	free(download->chunk);
 	free(download->blob);
 	free(download->sha256);
+	free(download->type);
 	free(download);
 }
 
@@ -42,6 +45,29 @@ static void over(void *arg) {
 	struct download *download = arg;
 	download->request = NULL;
 	if (!download->fetching) download_free(download);
+}
+
+static ssize_t more(char *buffer, size_t size, void *arg);
+
+// Nothing is said until there is something: a store that is away is a 503, not a 200 that is cut.
+static void begin(struct download *download) {
+	download->begun = true;
+	if (!download->failed) {
+		http_stream_sized(download->request, download->status, download->type, download->end - download->at, more, over,
+			download);
+		return;
+	}
+	http_answer_anew(download->request);
+	answer_unavailable(download->request, download->elsewhere ? "The artifacts' store" : "PostgreSQL");
+	download_free(download);
+}
+
+// A part is here, or will not come.
+static void came(struct download *download) {
+	if (download->begun)
+		http_stream_wake(download->request);
+	else
+		begin(download);
 }
 
 // ---- from the ledger
@@ -66,7 +92,7 @@ static void chunk_came(enum db_status status, const struct db_result *result, co
 	}
 	if (status != DB_OK) answer_complain(download->request, status, error);
 	download->failed = status != DB_OK || !take_chunk(download, result);
-	http_stream_wake(download->request);
+	came(download);
 }
 
 static void fetch_chunk(struct download *download) {
@@ -94,7 +120,7 @@ static void part_came(int status, const char *body, size_t length, const struct 
 			log_e(error));
 	else
 		download->chunk = mem_dup(body, download->length = length);
-	http_stream_wake(download->request);
+	came(download);
 }
 
 static void fetch_part(struct download *download) {
@@ -184,8 +210,14 @@ void download_answer(const struct frontend *frontend, struct http_request *reque
 		.blob = mem_strdup(of->blob),
 		.sha256 = mem_strdup(of->sha256),
 		.elsewhere = strcmp(of->place, "s3") == 0,
+		.type = mem_strdup(of->type),
+		.status = status,
 		.at = from,
 		.end = from + length,
 		.fd = steal_fd(&fd)};
-	http_stream_sized(request, status, of->type, length, more, over, download);
+	if (download->fd < 0) {
+		http_on_gone(request, over, download);
+		fetch(download);
+	}
+	if (!download->fetching) begin(download);
 }

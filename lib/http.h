@@ -118,6 +118,9 @@ void http_stream_sized(struct http_request *request, int status, const char *typ
 	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg);
 void http_stream_wake(struct http_request *request);
 
+// Takes back the headers that were added so far: they were of another answer.
+void http_answer_anew(struct http_request *request);
+
 // Whether the client has it already, by If-None-Match (RFC 9110 section 13.1.2). etag: with its quotes.
 bool http_none_match(const struct http_request *request, const char *etag) MUST_USE;
 // For a body any part of which can be had: looks at If-None-Match, If-Range and Range (RFC 9110 section 14; of several ranges

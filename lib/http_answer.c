@@ -143,6 +143,10 @@ void http_answer_language(struct http_request *request) {
 	http_answer_header(request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_LANGUAGE);
 }
 
+void http_answer_anew(struct http_request *request) {
+	http_field_free(STEAL(request->headers));
+}
+
 void http_answer_header(struct http_request *request, const char *name, const char *value) {
 	http_field_add(&request->headers, name, value, strlen(value));
 }

@@ -32,6 +32,7 @@ def signature(method, path, headers, signed, moment, payload):
 class Store:
     def __init__(self):
         self.objects, self.refused, self.failing = {}, [], 0
+        self.answers = 10**9  # then it is away
         store = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -60,8 +61,9 @@ class Store:
                 if not self.believed(body):
                     store.refused.append((self.command, self.path, dict(self.headers)))
                     return self.answer(403)
-                if store.failing:
-                    store.failing -= 1
+                store.answers -= 1
+                if store.failing or store.answers < 0:
+                    store.failing = max(0, store.failing - 1)
                     return self.answer(503)
                 if self.command == "PUT":
                     store.objects[self.path] = body
@@ -118,14 +120,22 @@ def test_content_goes_to_the_store_comes_back_in_parts_and_is_removed(stack, no_
         assert user.get(where + "empty").content == b""
         part = user.get(where + "large.txt", headers={"Range": "bytes=1048570-1048585"})
         assert part.status_code == 206 and part.content == content[1048570:1048586]
-        # the store is away: the client notices, and is not given a part for the whole
-        store.failing = 10**6
+        # the store is away: that is said, and where it goes away between two parts the client notices
+        store.answers = 0
+        for headers in ({}, {"Range": "bytes=5-9"}):
+            away = user.get(where + "large.txt", headers=headers)
+            assert away.status_code == 503 and away.headers["Content-Type"] == "application/problem+json" and away.headers["Retry-After"]
+            assert "store" in away.json()["detail"] and not {"ETag", "Content-Range", "Content-Disposition"} & set(away.headers)
+        store.answers = 1
         connection = http.client.HTTPConnection(user.url.removeprefix("http://"), timeout=30)
         connection.request("GET", where + "large.txt", headers={"Authorization": f"Bearer {user.token()}"})
+        answer = connection.getresponse()
+        assert answer.status == 200 and int(answer.headers["Content-Length"]) == len(content)
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-            connection.getresponse().read()
+            answer.read()
         connection.close()
-        store.failing = 0
+        store.answers = 10**9
+        assert user.get(where + "large.txt").content == content
         stack.sql("DELETE FROM trabajos WHERE key = %s", key)
         stack.sql("UPDATE blobs SET loose_at = now() - interval '2 hours' WHERE place = 's3'")
         stack.sql("SELECT artifacts_collect(1000, interval '1 hour')")
