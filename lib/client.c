@@ -21,7 +21,7 @@ struct exchange {
 	bool too_large, only_status, denied;
 	bool (*may_dial)(const struct sockaddr *address);
 	const struct client_upload *upload;
-	int64_t uploaded;
+	int64_t uploaded, *retry_after_s;
 	char why[CURL_ERROR_SIZE];
 };
 LIST_HEAD(exchanges, exchange);
@@ -110,10 +110,16 @@ static void fill_error(const struct exchange *exchange, CURLcode code, struct er
 		error_set(error, ERROR_UNAVAILABLE, "%s: %s", url, why);
 }
 
+static void read_retry_after(const struct exchange *exchange) {
+	curl_off_t s = 0;
+	*exchange->retry_after_s = curl_easy_getinfo(exchange->curl, CURLINFO_RETRY_AFTER, &s) == CURLE_OK && s > 0 ? s : 0;
+}
+
 static void finish(struct exchange *exchange, CURLcode code) {
 	AUTO_ERROR struct error error = {.kind = ERROR_NONE};
 	long status = 0;
 	if (exchange->only_status && exchange->too_large && !exchange->denied) code = CURLE_OK;
+	if (exchange->retry_after_s) read_retry_after(exchange);
 	if (code == CURLE_OK)
 		curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &status);
 	else
@@ -318,6 +324,7 @@ void client_send(struct client *client, const struct client_request *request, cl
 	exchange->only_status = request->only_status;
 	exchange->upload = request->upload;
 	exchange->may_dial = request->may_dial;
+	exchange->retry_after_s = request->retry_after_s;
 	exchange->curl = curl_easy_init();
 	check(exchange->curl);
 	set_up(exchange, request);

@@ -35,6 +35,8 @@ struct client_request {
 	// share no connections. NULL: any.
 	bool (*may_dial)(const struct sockaddr *address);
 	int64_t timeout_ms;
+	// Set before `done`: how long the answer asks to wait (Retry-After, RFC 9110 section 10.2.3); 0: it does not. NULL: of no interest.
+	int64_t *retry_after_s;
 };
 // status 0: no answer (error says why); body is NUL-terminated. No redirects are followed, no proxy is used.
 typedef void client_done(int status, const char *body, size_t length, const struct error *error, void *arg);

@@ -25,7 +25,7 @@ struct delivery {
 	LIST_ENTRY(delivery) entry;
 	struct webhooks *webhooks;
 	char *id;
-	int64_t nth;
+	int64_t nth, retry_after_s;
 };
 LIST_HEAD(deliveries, delivery);
 
@@ -57,8 +57,9 @@ static struct metric given_up_count = {.name = "trabajos_webhooks_given_up_total
 // $1 most, $2 lease in seconds, $3 and $4 the lane behind which to begin → (id, try, url, secret, body, owner, origin)
 static const struct db_statement take_statement = {
 	"webhooks_take", "SELECT id, try, url, secret, body, owner, origin FROM webhooks_take($1::int, $2::int, $3, $4)"};
-// $1 id, $2 try, $3 status or NULL, $4 error or NULL, $5 verdict → what became of the event
-static const struct db_statement done_statement = {"webhooks_done", "SELECT webhooks_done($1, $2::int, $3::int, $4, $5)"};
+// $1 id, $2 try, $3 status or NULL, $4 error or NULL, $5 verdict, $6 seconds that the receiver asks to wait → what became of the event
+static const struct db_statement done_statement = {
+	"webhooks_done", "SELECT webhooks_done($1, $2::int, $3::int, $4, $5, $6::bigint)"};
 
 static void webhooks_free(struct webhooks *webhooks) {
 	free(webhooks->owner);
@@ -93,7 +94,8 @@ static void noted(enum db_status status, const struct db_result *result, const s
 	if (strcmp(db_get(result, 0, 0), "given_up") == 0) metric_add(&given_up_count, 1);
 }
 
-static void note(struct webhooks *webhooks, const char *id, int64_t nth, int status, const char *error, const char *verdict) {
+static void note(struct webhooks *webhooks, const char *id, int64_t nth, int status, const char *error, const char *verdict,
+	int64_t retry_after_s) {
 	struct db_params *params = db_params_new();
 	metric_add(strcmp(verdict, "delivered") == 0 ? &delivered_count : &failed_count, 1);
 	db_text(params, id);
@@ -104,6 +106,7 @@ static void note(struct webhooks *webhooks, const char *id, int64_t nth, int sta
 		db_text(params, NULL);
 	db_text(params, error);
 	db_text(params, verdict);
+	db_int(params, retry_after_s);
 	webhooks->asking++;
 	db_run(webhooks->session, &done_statement, params, TIMEOUT_MS, TIMEOUT_MS, noted, webhooks);
 }
@@ -125,7 +128,11 @@ static void posted(int status, const char *body, size_t length, const struct err
 			  : error->kind == ERROR_DENIED ? "denied: the host leads to an address that is not public"
 							: error_text(error);
 	failpoint("webhook.posted");
-	note(webhooks, delivery->id, delivery->nth, status, why, fine ? "delivered" : no_more ? "given_up" : "again");
+	note(webhooks, delivery->id, delivery->nth, status, why,
+		fine      ? "delivered"
+		: no_more ? "given_up"
+			  : "again",
+		delivery->retry_after_s);
 	delivery_free(delivery);
 	webhooks->posting--;
 }
@@ -151,7 +158,8 @@ static void post(struct webhooks *webhooks, const char *id, int64_t nth, const c
 		.most_bytes = ANSWER_MOST,
 		.only_status = true,
 		.may_dial = listed ? NULL : address_is_public,
-		.timeout_ms = POST_MS};
+		.timeout_ms = POST_MS,
+		.retry_after_s = &delivery->retry_after_s};
 	client_send(webhooks->client, &request, posted, delivery);
 }
 
@@ -163,7 +171,7 @@ static void deliver(struct webhooks *webhooks, const struct db_result *result, s
 	bool listed = false;
 	// The rules may have changed since it was taken, or it came by Kafka.
 	if (webhook_url(text, webhooks->rules, &url, &listed, &error) < 0)
-		note(webhooks, id, nth, 0, error_text(&error), "given_up");
+		note(webhooks, id, nth, 0, error_text(&error), "given_up", 0);
 	else
 		post(webhooks, id, nth, url, listed, db_get(result, row, 3), db_get(result, row, 4));
 }

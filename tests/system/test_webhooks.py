@@ -37,6 +37,8 @@ class Receiver:
                 self.send_response(answer)
                 if 300 <= answer < 400:
                     self.send_header("Location", "/elsewhere")
+                if answer == 429:
+                    self.send_header("Retry-After", "1000")
                 self.send_header("Content-Length", "100000")  # of the answer nothing but the status counts
                 self.end_headers()
                 try:
@@ -142,18 +144,20 @@ def test_the_end_of_a_job_is_told_signed_and_whole(stack, user, receiver, reposi
 
 
 def test_what_fails_is_tried_again_by_the_same_id_and_nothing_is_redirected(stack, user, receiver, repository):
-    receiver.answers["/failing"] = [500, 302, 200]
+    receiver.answers["/failing"] = [500, 302, 429, 200]
     key = user.add(repository.url, on_done=receiver.url + "/failing")
-    for tries in (1, 2):
+    for tries in (1, 2, 3):
         wait_for("a try", lambda: any(row["try"] == tries and row["next_at"] for row in deliveries(user, key)))
         assert state(stack, key) == ["waiting"]
+        later = stack.sql("SELECT next_at - now() > interval '15 minutes' FROM webhooks WHERE key = %s", key)
+        assert later == [(tries == 3,)]
         now(stack, key)
     wait_for("it is delivered", lambda: state(stack, key) == ["delivered"])
     seen = receiver.at("/failing")
-    assert len(seen) == 3 and not receiver.at("/elsewhere")
+    assert len(seen) == 4 and not receiver.at("/elsewhere")
     assert len({headers["webhook-id"] for headers, _ in seen}) == 1 and len({body for _, body in seen}) == 1
     assert "webhook-signature" not in seen[0][0]
-    assert [row["status_code"] for row in deliveries(user, key)] == [500, 302, 200]
+    assert [row["status_code"] for row in deliveries(user, key)] == [500, 302, 429, 200]
 
 
 def test_it_is_given_up_where_nobody_wants_it(stack, user, receiver, repository):

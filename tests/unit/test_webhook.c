@@ -179,6 +179,19 @@ static void a_try_whose_lease_is_over_is_taken_again_and_its_late_word_counts_on
 		"1:500 2:500");
 }
 
+static void a_receiver_that_asks_for_time_has_it_within_bounds(void **state UNUSED) {
+	events("ana", "https://a", 3);
+	assert_round(9, "", "", "ana https://a 3");
+	must("SELECT webhooks_done('ana https://a ' || n, 1, 503, NULL, 'again', (ARRAY[1, 600, 1000000000])[n])"
+	     " FROM generate_series(1, 3) n");
+	assert_says(
+		"SELECT string_agg((next_at - at BETWEEN interval '4 s' AND interval '6 s')::text, ' ' ORDER BY id) FROM webhook_tries",
+		"true false false");
+	assert_says("SELECT string_agg(least(next_at - at, interval '12 h 1 s')::text, ' ' ORDER BY id) FROM webhook_tries"
+		    " WHERE id <> 'ana https://a 1'",
+		"00:10:00 12:00:00");
+}
+
 static void the_pauses_grow_up_to_a_day_and_then_it_is_over(void **state UNUSED) {
 	events("ana", "https://a", 1);
 	must("DO $$ BEGIN FOR n IN 1 .. 10 LOOP UPDATE webhooks SET next_at = now();"
@@ -204,6 +217,7 @@ int main(void) {
 		CLEAN(a_round_takes_a_few_of_each_lane_and_of_each_owner),
 		CLEAN(rounds_go_on_where_the_last_one_ended),
 		CLEAN(a_try_whose_lease_is_over_is_taken_again_and_its_late_word_counts_only_as_delivered),
+		CLEAN(a_receiver_that_asks_for_time_has_it_within_bounds),
 		CLEAN(the_pauses_grow_up_to_a_day_and_then_it_is_over),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
