@@ -81,10 +81,9 @@ static void description_clean(char *text) {
 static void challenge(struct http_request *request, const char *code, const char *description) {
 	AUTO_FREE char *text = description ? mem_strdup(description) : NULL;
 	if (text) description_clean(text);
-	AUTO_FREE char *resource = discovery_resource(request);
+	AUTO_FREE char *where = discovery_metadata(request);
 	AUTO_FREE char *error = text ? mem_format(", error=\"%s\", error_description=\"%s\"", code, text) : mem_strdup("");
-	AUTO_FREE char *metadata =
-		resource ? mem_format(", resource_metadata=\"%s" DISCOVERY_PATH "\"", resource) : mem_strdup("");
+	AUTO_FREE char *metadata = where ? mem_format(", resource_metadata=\"%s\"", where) : mem_strdup("");
 	AUTO_FREE char *value = mem_format("Bearer realm=\"" REALM "\"%s%s", error, metadata);
 	http_answer_header(request, "WWW-Authenticate", value);
 }

@@ -7,4 +7,6 @@
 
 // The URL of this service as the client knows it, PUBLIC_URL before what it named in Host; to be freed, NULL: not known.
 char *discovery_resource(const struct http_request *request) MUST_USE;
+// Where that document is: of a URL with a path, before the path (RFC 9728 section 3.1). As before.
+char *discovery_metadata(const struct http_request *request) MUST_USE;
 void discovery_handle(struct http_request *request, void *arg);

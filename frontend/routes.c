@@ -10,6 +10,7 @@ const struct http_route frontend_routes[] = {
 	{"/status", "GET", status_handle},
 	{"/healthcheck", "GET", health_handle},
 	{DISCOVERY_PATH, "GET", discovery_handle},
+	{DISCOVERY_PATH "/{path*}", "GET", discovery_handle},
 	{"/api/v1/openapi.json", "GET", openapi_handle},
 	{"/api/v1/docs", "GET", docs_handle},
 	{"/api/v1/docs/page.js", "GET", docs_script_handle},

@@ -177,6 +177,7 @@ const struct text_pair text_es[] = {
 		"el nombre del servidor es local: de ahí solo se obtiene lo que GIT_ALLOW permite"},
 
 	// ---- jobs, dead letters, schedules
+	{"This service is no such resource.", "Este servicio no es ese recurso."},
 	{"You have no job with this key.", "No tiene ningún trabajo con esta clave."},
 	{"The job has not ended: it is {}. Only one that has ended can be replayed.",
 		"El trabajo no ha terminado: está {1}. Solo se puede repetir uno que ha terminado."},

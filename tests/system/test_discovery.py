@@ -42,7 +42,10 @@ def test_an_operator_names_the_url(stack):
     with trabajos.running(daemon):
         assert requests.get(daemon.url + PATH, timeout=10).json()["resource"] == "https://jobs.example.org/trabajos"
         refused = requests.get(daemon.url + "/all", timeout=10)
-        assert f'resource_metadata="https://jobs.example.org/trabajos{PATH}"' in refused.headers["WWW-Authenticate"]
+        assert f'resource_metadata="https://jobs.example.org{PATH}/trabajos"' in refused.headers["WWW-Authenticate"]
+        assert requests.get(daemon.url + PATH + "/trabajos", timeout=10).json()["resource"] == "https://jobs.example.org/trabajos"
+        for other in ("/trabajo", "/trabajos/x", "/"):
+            assert requests.get(daemon.url + PATH + other, timeout=10).status_code == 404
     for url in ("jobs.example.org", "https://x/", 'https://a"b', "https://a b", "https://a?b"):
         daemon = trabajos.frontend(stack, "misnamed", PUBLIC_URL=url).start(ready=False)
         assert daemon.process.wait(20) == 78 and "PUBLIC_URL" in daemon.tail()
