@@ -95,12 +95,15 @@ static int replay(size_t count, const char *const *operands, struct error *error
 	AUTO_JSON json_t *body = NULL;
 	int64_t replayed = 0;
 	bool more = true;
+	const char *next;
 	if (body_of(count, operands, &body, error)) return -1;
 	while (more) {
 		AUTO_JSON json_t *answer = NULL;
 		if (call_json(&(struct call){.path = "/api/v1/dead/replay", .body = body}, &answer, error)) return -1;
 		replayed += view_int(answer, "replayed");
-		more = json_is_true(json_object_get(answer, "more")) && view_int(answer, "replayed") > 0;
+		next = json_text(answer, "next");
+		more = json_is_true(json_object_get(answer, "more")) && (next || view_int(answer, "replayed") > 0);
+		if (next) json_object_set_new(body, "after", json_string(next));
 	}
 	printf(cli.json ? "{\"replayed\":%" PRId64 "}\n" : _("%" PRId64 " queued again\n"), replayed);
 	return count && (size_t)replayed < count ? EXIT_FAILED : EXIT_FINE;

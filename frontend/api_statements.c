@@ -22,8 +22,8 @@ const struct db_statement api_statement_cancel = {
 const struct db_statement api_statement_replay = {
 	.name = "api_replay", .sql = "SELECT answer, state FROM trabajos_replay($1::uuid, $2::text)"};
 const struct db_statement api_statement_dead_replay = {.name = "api_dead_replay",
-	.sql = "SELECT replayed, more FROM dead_letters_replay($1::text, $2::text, $3::uuid[], $4::text, $5::text,"
-	       " to_timestamp($6::bigint / 1000.0), to_timestamp($7::bigint / 1000.0), $8::integer)"};
+	.sql = "SELECT replayed, more::integer, next FROM dead_letters_replay($1::text, $2::text, $3::uuid[], $4::text, $5::text,"
+	       " to_timestamp($6::bigint / 1000.0), to_timestamp($7::bigint / 1000.0), $8::integer, $9::uuid, $10::bigint, 10000)"};
 
 // ---- workers
 

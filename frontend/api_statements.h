@@ -17,7 +17,8 @@ extern const struct db_statement api_statement_cancel;
 // $1 key, $2 owner, NULL: anybody's → (answer, state) of trabajos_replay
 extern const struct db_statement api_statement_replay;
 // $1 owner, NULL: anybody's, $2 usuario, $3 keys as an array's text, $4 outcome's code, $5 blame, $6 and $7 ms between which they
-// died, each NULL: all; $8 most → (replayed, whether there are more)
+// died, each NULL: all; $8 most, $9 and $10 key and position in microseconds behind which to go on (NULL: from the start) →
+// (replayed, whether there are more, cursor behind which it goes on)
 extern const struct db_statement api_statement_dead_replay;
 // $1 key, $2 owner, NULL: anybody's → (the artifacts as a JSON array, NULL: there is no such job)
 extern const struct db_statement api_statement_artifacts;

@@ -76,14 +76,6 @@ int param_limit(struct http_request *request, int64_t *limit) {
 	return -1;
 }
 
-int param_uuid(struct http_request *request, const char *name, char uuid[UUID_TEXT]) {
-	const char *text;
-	int given = param_read(request, name, &text);
-	if (given <= 0 || uuid_parse_text(text, uuid) == 0) return given;
-	answer_problem(request, 400, 0, "The parameter %s must be a UUID.", name);
-	return -1;
-}
-
 int param_moment(struct http_request *request, const char *name, int64_t *ms) {
 	const char *text;
 	int given = param_read(request, name, &text);
@@ -92,20 +84,23 @@ int param_moment(struct http_request *request, const char *name, int64_t *ms) {
 	return -1;
 }
 
+int param_cursor_read(const char *text, struct param_cursor *cursor) {
+	size_t digits = strspn(text, "0123456789");
+	bool position = digits >= 1 && digits <= 16 && text[digits] == '.';
+	cursor->us[0] = '\0';
+	if (uuid_parse_text(position ? text + digits + 1 : text, cursor->key)) return -1;
+	if (!position) return 0;
+	memcpy(cursor->us, text, digits);
+	cursor->us[digits] = '\0';
+	return 0;
+}
+
 int param_cursor(struct http_request *request, struct param_cursor *cursor) {
 	const char *text;
 	int given = param_read(request, "after", &text);
 	cursor->us[0] = '\0';
 	if (given <= 0) return given;
-	size_t digits = strspn(text, "0123456789");
-	bool position = digits >= 1 && digits <= 16 && text[digits] == '.';
-	if (uuid_parse_text(position ? text + digits + 1 : text, cursor->key) == 0) {
-		if (position) {
-			memcpy(cursor->us, text, digits);
-			cursor->us[digits] = '\0';
-		}
-		return 1;
-	}
+	if (param_cursor_read(text, cursor) == 0) return 1;
 	answer_problem(request, 400, 0, "The parameter after must be what a Link gave, or a key.");
 	return -1;
 }

@@ -17,7 +17,6 @@ int param_text(struct http_request *request, const char *name, size_t most, cons
 int param_only(struct http_request *request, const char *const *names, size_t count) MUST_USE;
 // 1, 0 (*limit is left alone) or -1: answered.
 int param_limit(struct http_request *request, int64_t *limit) MUST_USE;
-int param_uuid(struct http_request *request, const char *name, char uuid[UUID_TEXT]) MUST_USE;
 // A moment in RFC 3339, as ms.
 int param_moment(struct http_request *request, const char *name, int64_t *ms) MUST_USE;
 // after=: a key, or what a Link gave: a position, which holds whatever became of the job that it names.
@@ -25,6 +24,7 @@ struct param_cursor {
 	char us[20]; // "": a key alone
 	char key[UUID_TEXT];
 };
+int param_cursor_read(const char *text, struct param_cursor *cursor) MUST_USE; // 0, or -1: it is none
 int param_cursor(struct http_request *request, struct param_cursor *cursor) MUST_USE;
 // usuario=NAME or usuario=*, of which the caller must be an administrator.
 int param_usuario(struct http_request *request, const struct token_claims *claims, const char **usuario) MUST_USE;

@@ -132,7 +132,8 @@ const struct text_pair text_es[] = {
 	{"filter: known are {}", "filter: se conocen {1}"},
 	{"filter: {} must be a string", "filter: {1} debe ser un texto"},
 	{"there must be either keys or filter", "debe haber o keys o filter"},
-	{"known are keys, filter, limit", "se conocen keys, filter, limit"},
+	{"known are keys, filter, limit and, with a filter, after", "se conocen keys, filter, limit y, con un filter, after"},
+	{"after must be what next of an answer was", "after debe ser lo que fue next de una respuesta"},
 	{"The filter's member usuario needs the realm role admin.", "El miembro usuario del filtro necesita el rol admin."},
 	{"{} must be a string", "{1} debe ser un texto"},
 

@@ -59,7 +59,8 @@ class Dead {
 			do {
 				answer = await post('dead/replay', what);
 				replayed += answer.replayed;
-			} while (answer.more && answer.replayed && what.filter);
+				what = {...what, ...(answer.next ? {after: answer.next} : {})};
+			} while (answer.more && (answer.replayed || answer.next) && what.filter);
 			say(t('dead.replayed', {n: replayed}));
 			replace(this.trouble, h('p.notice.good', t('dead.replayed', {n: replayed})));
 		} catch (error) {

@@ -490,7 +490,7 @@ def test_a_job_whose_retries_are_used_up_is_a_dead_letter_until_it_is_replayed(u
     [letter] = [one for one in pages(user, DEAD) if one["key"] == key]
     assert letter["outcome"]["blame"] == "user" and letter["failures"] == {"platform": 0, "user": 2} and letter["died_at"]
     assert [a["outcome"]["code"] for a in letter["attempts"]] == ["exit", "exit"]
-    assert call(user, "POST", DEAD + "/replay", {"keys": [key]}).json() == {"replayed": 1, "more": False}
+    assert call(user, "POST", DEAD + "/replay", {"keys": [key]}).json() == {"replayed": 1, "more": False, "next": None}
     assert user.await_end(key) == "Finished" and not job(user, key)["dead"]
     assert key not in [one["key"] for one in pages(user, DEAD)]
     assert [a["attempt"] for a in job(user, key)["attempts"]] == [1, 2, 3]
@@ -525,6 +525,22 @@ def test_dead_letters_are_listed_and_replayed_by_filter_only_to_whom_they_belong
         act(admin, key, "cancel")
 
 
+def test_more_than_a_batch_is_replayed_by_one_call(stack, users, no_worker):
+    user, url = users["user2"], f"https://bulk-{uuid.uuid4()}.example.org/r.git"
+    stack.sql("INSERT INTO trabajos (key, owner, usuario, url, fingerprint, posted_at, eligible_at, finished_at, status, attempt, outcome)"
+              " SELECT gen_random_uuid(), %s, 'user2', %s, 'f', now(), now(), now(), 'Failed', 1,"
+              "  jsonb_build_object('code', CASE WHEN n %% 2 = 0 THEN 'memory' ELSE 'disk' END, 'blame', 'limit') FROM generate_series(1, 500) n",
+              user.claims()["sub"], url)
+    stack.sql("INSERT INTO dead_letters (key, owner, died_at) SELECT key, owner, now() FROM trabajos WHERE url = %s", url)
+    answer = call(user, "POST", DEAD + "/replay", {"filter": {"code": "memory"}, "limit": 230}).json()
+    assert answer["replayed"] == 230 and answer["more"] and answer["next"]
+    answer = call(user, "POST", DEAD + "/replay", {"filter": {"code": "memory"}, "after": answer["next"]}).json()
+    assert answer == {"replayed": 20, "more": False, "next": None}
+    assert stack.sql("SELECT status, outcome ->> 'code', count(*) FROM trabajos WHERE url = %s GROUP BY 1, 2 ORDER BY 1", url) == [
+        ("Failed", "disk", 250), ("Queued", None, 250)]
+    stack.sql("DELETE FROM trabajos WHERE url = %s", url)
+
+
 def test_bulk_replays_at_the_same_time_replay_each_letter_once(stack, users, no_worker, script):
     user, url, shared = users["user"], script("true").url, [uuid.uuid4().hex for _ in range(3)]
     keys = [make_dead(stack, user, url, "lost", "platform") for _ in range(12)]
@@ -545,7 +561,8 @@ def test_bulk_replays_at_the_same_time_replay_each_letter_once(stack, users, no_
     ({"keys": [str(uuid.uuid4()), None]}, "keys[1]"), ({"keys": [str(uuid.uuid4())] * 1001}, "keys"), ({"filter": []}, "filter"),
     ({"filter": {"what": "x"}}, "filter"), ({"filter": {"code": "sad"}}, "code"), ({"filter": {"blame": 1}}, "blame"),
     ({"filter": {"before": "yesterday"}}, "before"), ({"filter": {}, "limit": 0}, "limit"), ({"filter": {}, "limit": 1001}, "limit"),
-    ({"filter": {}, "other": 1}, "known"),
+    ({"filter": {}, "other": 1}, "known"), ({"keys": [str(uuid.uuid4())], "after": "1." + str(uuid.uuid4())}, "known"),
+    ({"filter": {}, "after": str(uuid.uuid4())}, "after"), ({"filter": {}, "after": 1}, "after"),
 ])
 def test_a_bad_bulk_replay_is_refused_and_replays_nothing(user, body, word):
     problem(call(user, "POST", DEAD + "/replay", body), 400, word)

@@ -101,6 +101,36 @@ static void whatever_states_jobs_are_in_those_asked_for_are_listed_all_and_in_or
 	assert_says(differing, "0");
 }
 
+#define REPLAY(conditions, most, further)                                                                                      \
+	"SELECT replayed || ' ' || more || ' ' || coalesce(right(next, 1), '-') FROM dead_letters_replay(" conditions          \
+	", NULL, NULL, NULL, " #most ", " further ")"
+
+static void dead_letters_are_replayed_in_batches_that_go_on(void **state UNUSED) {
+	must("UPDATE trabajos SET status = 'Failed', finished_at = now(), outcome = '{\"code\": \"exit\"}' WHERE key <> " KEY(
+		1));
+	must("DELETE FROM queue WHERE key <> " KEY(1));
+	must("INSERT INTO resultados SELECT usuario, key::text, status FROM trabajos WHERE status = 'Failed'");
+	must("INSERT INTO dead_letters SELECT key, owner, date_trunc('minute', posted_at) FROM trabajos WHERE status = 'Failed'");
+	// all died in the same minute, by key: 2 3 4 6 7 8 9, and ben's 5
+	must("UPDATE dead_letters SET died_at = '2026-01-01'");
+	assert_says(REPLAY("'ana', NULL, NULL, NULL", 2, "NULL, NULL, 10"), "2 true 3");
+	assert_says(REPLAY("'ana', NULL, NULL, NULL", 2, "NULL, NULL, 10"), "2 true 6");
+	must("UPDATE trabajos SET outcome = '{\"code\": \"lost\"}' WHERE key = " KEY(9));
+	assert_says(
+		"SELECT replayed || ' ' || more || ' ' || right(next, 1) FROM dead_letters_replay('ana', NULL, NULL, 'lost', NULL,"
+		" NULL, NULL, 5, NULL, NULL, 2)",
+		"0 true 8");
+	assert_says(
+		"SELECT replayed || ' ' || more || ' ' || coalesce(next, '-') FROM dead_letters_replay('ana', NULL, NULL, 'lost', NULL,"
+		" NULL, NULL, 5, " KEY(8) ", (extract(epoch FROM timestamptz '2026-01-01') * 1000000)::bigint, 2)",
+		"1 false -");
+	assert_says(
+		REPLAY("'ana', NULL, ARRAY[" KEY(5) ", " KEY(7) ", " KEY(7) ", " KEY(8) "]::uuid[], NULL", 1, "NULL, NULL, 1"),
+		"1 true -");
+	assert_says("SELECT string_agg(right(key::text, 1), '' ORDER BY key) FROM dead_letters", "58");
+	assert_sound();
+}
+
 int main(void) {
 #define FILLED(test) cmocka_unit_test_setup(test, fill)
 	const struct CMUnitTest tests[] = {
@@ -108,6 +138,7 @@ int main(void) {
 		FILLED(what_is_special_elsewhere_is_a_plain_character_of_a_text),
 		FILLED(a_search_that_finds_little_ends_after_a_while_and_goes_on_from_there),
 		FILLED(who_does_not_seek_asks_as_before),
+		FILLED(dead_letters_are_replayed_in_batches_that_go_on),
 		FILLED(whatever_states_jobs_are_in_those_asked_for_are_listed_all_and_in_order),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
