@@ -104,10 +104,6 @@ size_t db_rows(const struct db_result *result) {
 	return (size_t)PQntuples(result->pg);
 }
 
-size_t db_affected(const struct db_result *result) {
-	return strtoull(PQcmdTuples(result->pg), NULL, 10);
-}
-
 const char *db_get(const struct db_result *result, size_t row, int column) {
 	return PQgetisnull(result->pg, (int)row, column) ? NULL : PQgetvalue(result->pg, (int)row, column);
 }

@@ -84,7 +84,6 @@ enum db_status {
 
 struct db_result;
 size_t db_rows(const struct db_result *result);
-size_t db_affected(const struct db_result *result);                         // rows changed by INSERT, UPDATE, DELETE
 const char *db_get(const struct db_result *result, size_t row, int column); // text form; NULL: SQL NULL
 int64_t db_get_int(const struct db_result *result, size_t row, int column); // 0 for NULL; booleans: 0, 1
 // bytea, decoded; owned by the caller

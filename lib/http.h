@@ -104,8 +104,6 @@ struct http_problem {
 	int64_t retry_after_s;
 };
 void http_problem(struct http_request *request, const struct http_problem *problem);
-// Status for an error kind: input 400, denied 403, unavailable 503, conflict 409, limit 429, else 500.
-int http_status_of(enum error_kind kind);
 
 // A body of unknown length in constant memory. `more` is called when the client can take more: it writes into the buffer and
 // returns the number of bytes, 0 to be called again after http_stream_wake, -1 at the end, -2 to cut the connection (an

@@ -178,23 +178,6 @@ void http_problem(struct http_request *request, const struct http_problem *probl
 		MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE));
 }
 
-int http_status_of(enum error_kind kind) {
-	switch (kind) {
-	case ERROR_INPUT:
-		return 400;
-	case ERROR_DENIED:
-		return 403;
-	case ERROR_UNAVAILABLE:
-		return 503;
-	case ERROR_CONFLICT:
-		return 409;
-	case ERROR_LIMIT:
-		return 429;
-	default:
-		return 500;
-	}
-}
-
 void http_stream_sized(struct http_request *request, int status, const char *type, uint64_t length,
 	ssize_t (*more)(char *buffer, size_t size, void *arg), void (*gone)(void *arg), void *arg) {
 	if (request->status != 0) {

@@ -1,5 +1,5 @@
-// One epoll descriptor; everything else becomes a descriptor in it (a signalfd for all signals, a pidfd a child, an
-// eventfd a wake-up) or a deadline in the timer heap.
+// One epoll descriptor; everything else becomes a descriptor in it (a signalfd for all signals, an eventfd a
+// wake-up) or a deadline in the timer heap.
 //
 // A round is: wait, dispatch the descriptors, fire the timers that were due when the firing began, free what was removed.
 // A removed watcher may still stand in the round's array of events: it is only marked, and freed at the round's end.
@@ -13,8 +13,6 @@
 #include <stdbool.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #define EVENTS_PER_ROUND 256
 #define NOT_SET          SIZE_MAX
@@ -53,14 +51,6 @@ struct loop_signal {
 	struct loop *loop;
 	int signal;
 	void (*fn)(int signal, void *arg);
-	void *arg;
-};
-
-struct loop_child {
-	pid_t pid;
-	int pidfd;
-	struct loop_fd *watch;
-	void (*fn)(int status, void *arg);
 	void *arg;
 };
 
@@ -255,41 +245,6 @@ void loop_signal_remove(struct loop_signal *watch) {
 	sigdelset(&watch->loop->signal_mask, watch->signal);
 	signals_apply(watch->loop);
 	free(watch);
-}
-
-// ---- children
-
-static void child_ready(uint32_t events, void *arg) {
-	struct loop_child *child = arg;
-	int status = 0;
-	(void)events;
-	pid_t reaped = waitpid(child->pid, &status, WNOHANG);
-	if (reaped == 0 || (reaped < 0 && errno == EINTR)) return;
-	if (reaped < 0) mem_die("loop: a child was reaped by somebody else (or SIGCHLD is ignored)");
-	loop_fd_remove(child->watch);
-	close(child->pidfd);
-	void (*fn)(int, void *) = child->fn;
-	void *fn_arg = child->arg;
-	free(child);
-	fn(status, fn_arg);
-}
-
-struct loop_child *loop_child_add(struct loop *loop, pid_t pid, void (*fn)(int status, void *arg), void *arg) {
-	// By syscall(2): Ubuntu 22.04's C library has no wrapper yet. Close-on-exec is the kernel's default here.
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0U);
-	if (pidfd < 0) mem_die("loop: no pidfd for a child");
-	struct loop_child *child = mem_zalloc(sizeof(*child));
-	*child = (struct loop_child){.pid = pid, .pidfd = pidfd, .fn = fn, .arg = arg};
-	child->watch = loop_fd_add(loop, pidfd, EPOLLIN, child_ready, child);
-	return child;
-}
-
-void loop_child_kill(struct loop_child *child, int signal) {
-	(void)syscall(SYS_pidfd_send_signal, child->pidfd, signal, NULL, 0U);
-}
-
-pid_t loop_child_pid(const struct loop_child *child) {
-	return child->pid;
 }
 
 // ---- wake-ups

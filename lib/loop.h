@@ -15,7 +15,6 @@ struct loop;
 struct loop_fd;
 struct loop_timer;
 struct loop_signal;
-struct loop_child;
 struct loop_wakeup;
 
 struct loop *loop_new(void) MUST_USE;
@@ -41,11 +40,6 @@ void loop_timer_free(struct loop_timer *timer); // NULL is fine
 // One watcher a signal. The signal must be blocked in every thread (lifecycle_start blocks SIGTERM, SIGINT, SIGHUP).
 struct loop_signal *loop_signal_add(struct loop *loop, int signal, void (*fn)(int signal, void *arg), void *arg);
 void loop_signal_remove(struct loop_signal *watch);
-
-// Calls fn once with the wait(2) status of a direct child after reaping it (pidfd); the watcher is gone then.
-struct loop_child *loop_child_add(struct loop *loop, pid_t pid, void (*fn)(int status, void *arg), void *arg);
-void loop_child_kill(struct loop_child *child, int signal); // by pidfd, never a recycled pid
-pid_t loop_child_pid(const struct loop_child *child);
 
 // fn runs in the loop's thread soon after any thread fired; several fires may become one call.
 struct loop_wakeup *loop_wakeup_new(struct loop *loop, void (*fn)(void *arg), void *arg) MUST_USE;

@@ -107,23 +107,17 @@ static void builds(struct maker *maker) {
 }
 
 static const struct model {
-	const char *says;
 	double span_ms;
 	void (*make)(struct maker *maker);
 } models[] = {
-	{"steady: Poisson, 24 a minute for 12 hours, log-normal runs of 18 s on average", DAY_MS / 2, steady},
-	{"wave: a day from nothing to 40 a minute and back, log-normal runs of 25 s", DAY_MS, wave},
-	{"flash: 2 a minute, and ten times a day 300 jobs within a minute, log-normal runs of 11 s", DAY_MS, flash},
-	{"batch: every half hour 20 to 1000 jobs at once, Pareto runs of 5 s to 10 min", DAY_MS, batch},
-	{"noisy: 20 users with 3 a minute, one with 300 jobs within a minute every 4 hours, log-normal runs of 21 s", DAY_MS,
-		noisy},
-	{"builds: 3 a minute from 7 to 19 h, Pareto runs of 45 s to an hour", DAY_MS, builds},
+	{DAY_MS / 2, steady}, // Poisson, 24 a minute for 12 hours, log-normal runs of 18 s on average
+	{DAY_MS, wave},       // a day from nothing to 40 a minute and back, log-normal runs of 25 s
+	{DAY_MS, flash},      // 2 a minute, and ten times a day 300 jobs within a minute, log-normal runs of 11 s
+	{DAY_MS, batch},      // every half hour 20 to 1000 jobs at once, Pareto runs of 5 s to 10 min
+	{DAY_MS, noisy},  // 20 users with 3 a minute, one with 300 jobs within a minute every 4 hours, log-normal runs of 21 s
+	{DAY_MS, builds}, // 3 a minute from 7 to 19 h, Pareto runs of 45 s to an hour
 };
 const char *const replay_model_names[] = {"steady", "wave", "flash", "batch", "noisy", "builds", NULL};
-
-const char *replay_model_says(int64_t model) {
-	return models[model].says;
-}
 
 void replay_model_make(int64_t model, uint64_t seed, struct replay_trace *trace) {
 	struct maker maker = {.random = seed * 1000003 + (uint64_t)model, .trace = trace};

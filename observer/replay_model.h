@@ -6,5 +6,4 @@
 
 // NULL-terminated: for an option's choices.
 extern const char *const replay_model_names[];
-const char *replay_model_says(int64_t model); // one line: what it is
 void replay_model_make(int64_t model, uint64_t seed, struct replay_trace *trace);

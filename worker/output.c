@@ -194,10 +194,6 @@ int64_t output_kept(const struct output *output) {
 	return output->kept;
 }
 
-bool output_truncated(const struct output *output) {
-	return output->bytes > output->kept;
-}
-
 void output_free(struct output *output) {
 	if (!output) return;
 	output_acknowledge(output, output->next_seq);

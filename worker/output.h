@@ -15,7 +15,6 @@ void output_free(struct output *output); // NULL is fine
 void output_add(struct output *output, int stream, const char *data, size_t length, int64_t wall_ms);
 int64_t output_bytes(const struct output *output); // all that came
 int64_t output_kept(const struct output *output);
-bool output_truncated(const struct output *output);
 
 // Chunks of several attempts, with the number of the attempt beside each. The data stay the outputs'.
 struct output_columns {

@@ -155,17 +155,6 @@ static void an_error_is_judged_by_its_sqlstate(void **state UNUSED) {
 	}
 }
 
-static void affected_rows_are_counted(void **state UNUSED) {
-	static const struct db_statement insert = {"insert_three", "INSERT INTO t SELECT generate_series(1, 3)"};
-	struct db_result *result = NULL;
-	must("CREATE TABLE t (n integer)");
-	assert_int_equal(db_execute(db, &insert, NULL, &result, NULL), DB_OK);
-	assert_int_equal(db_affected(result), 3);
-	assert_int_equal(db_rows(result), 0);
-	db_result_free(result);
-	must("DROP TABLE t");
-}
-
 static void options_that_cannot_be_read_are_the_callers_fault(void **state UNUSED) {
 	AUTO_ERROR struct error error = {0};
 	struct db_config config = scratch.config;
@@ -438,7 +427,6 @@ static int stop(void **state UNUSED) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_error_is_judged_by_its_sqlstate),
-		cmocka_unit_test(affected_rows_are_counted),
 		cmocka_unit_test(options_that_cannot_be_read_are_the_callers_fault),
 		cmocka_unit_test(statements_are_done_in_order_and_prepared_once),
 		cmocka_unit_test(without_a_connection_a_statement_waits_no_longer_than_it_may),

@@ -440,16 +440,6 @@ static void a_bad_place_to_listen_or_proxy_is_one_clear_line(void **state) {
 	loop_free(loop);
 }
 
-static void every_error_kind_has_its_status(void **state) {
-	(void)state;
-	assert_int_equal(http_status_of(ERROR_INPUT), 400);
-	assert_int_equal(http_status_of(ERROR_DENIED), 403);
-	assert_int_equal(http_status_of(ERROR_CONFLICT), 409);
-	assert_int_equal(http_status_of(ERROR_LIMIT), 429);
-	assert_int_equal(http_status_of(ERROR_UNAVAILABLE), 503);
-	assert_int_equal(http_status_of(ERROR_INTERNAL), 500);
-}
-
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -475,7 +465,6 @@ int main(void) {
 		T(the_client_is_the_last_forwarded_address_that_is_no_proxy),
 		T(forwarded_addresses_of_strangers_do_not_count),
 		T(a_bad_place_to_listen_or_proxy_is_one_clear_line),
-		T(every_error_kind_has_its_status),
 	};
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);
 }

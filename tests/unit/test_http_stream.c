@@ -227,6 +227,33 @@ static void closing_ends_streams(void **state) {
 	setup(NULL);
 }
 
+// Whether the kernel asks the peers of the server's connections, while nothing is sent, whether they are there (proc(5), net/tcp).
+static bool peers_are_asked(void) {
+	char line[256];
+	unsigned port, state, timer;
+	bool asked = false;
+	FILE *file = fopen("/proc/self/net/tcp", "re");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%*u: %*x:%x %*x:%*x %x %*x:%*x %x:", &port, &state, &timer) == 3 && port == rig->port &&
+			state == 1)
+			asked = timer == 2;
+	fclose(file);
+	return asked;
+}
+
+static void a_client_that_is_gone_without_a_word_will_be_noticed(void **state) {
+	(void)state;
+	AUTO_CLOSE int fd = rig_dial(rig);
+	rig_say(fd, GET("/pieces"));
+	AUTO_REPLY struct reply reply = rig_read(fd, false);
+	assert_int_equal(reply.status, 200);
+	for (int tries = 0; !peers_are_asked(); tries++) { // once the answer is acknowledged
+		assert_true(tries < 5000);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -235,6 +262,7 @@ int main(void) {
 		T(head_of_a_stream_ends_it),
 		T(a_stream_that_fails_is_seen_to_break_off),
 		T(a_silent_stream_outlives_deadline_and_idle_time),
+		T(a_client_that_is_gone_without_a_word_will_be_noticed),
 		T(a_stream_that_nobody_reads_is_cut),
 		T(a_stream_whose_client_leaves_in_the_middle_is_over),
 		T(closing_ends_streams),

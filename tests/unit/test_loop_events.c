@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <sys/wait.h>
 
 // ---- signals
 
@@ -56,54 +55,6 @@ static void a_signal_watcher_may_remove_itself_and_another_that_is_pending(void 
 	loop_run(loop);
 	assert_int_equal(calls, 1);
 	loop_timer_free(end);
-}
-
-// ---- children
-
-struct exits {
-	int count, wanted, last;
-	unsigned sum;
-};
-
-static void child_ended(int status, void *arg) {
-	struct exits *exits = arg;
-	exits->last = status;
-	exits->sum += (unsigned)WEXITSTATUS(status);
-	if (++exits->count == exits->wanted) loop_stop(loop);
-}
-
-static pid_t start_child(int status) {
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		while (status < 0) pause();
-		_exit(status);
-	}
-	return pid;
-}
-
-static void each_childs_exit_status_is_told_once(void **state) {
-	(void)state;
-	struct exits exits = {.wanted = 20};
-	unsigned sum = 0;
-	for (int i = 0; i < exits.wanted; i++, sum += (unsigned)i) {
-		struct loop_child *child = loop_child_add(loop, start_child(i + 1), child_ended, &exits);
-		assert_true(loop_child_pid(child) > 0);
-	}
-	loop_run(loop);
-	assert_int_equal(exits.sum, sum);
-	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); // all are reaped
-	assert_int_equal(errno, ECHILD);
-}
-
-static void a_child_can_be_killed_through_its_watcher(void **state) {
-	(void)state;
-	struct exits exits = {.wanted = 1};
-	struct loop_child *child = loop_child_add(loop, start_child(-1), child_ended, &exits);
-	loop_child_kill(child, SIGKILL);
-	loop_run(loop);
-	assert_true(WIFSIGNALED(exits.last));
-	assert_int_equal(WTERMSIG(exits.last), SIGKILL);
 }
 
 // ---- wake-ups
@@ -182,8 +133,6 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		TEST(signals_arrive_in_the_loop),
 		TEST(a_signal_watcher_may_remove_itself_and_another_that_is_pending),
-		TEST(each_childs_exit_status_is_told_once),
-		TEST(a_child_can_be_killed_through_its_watcher),
 		TEST(no_wakeup_of_any_thread_is_lost),
 		TEST(what_a_thread_wrote_before_firing_is_seen_after),
 	};
