@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # names are shared among the parts
-# Kafka, Keycloak and axe-core (by which the tests judge the page): fetched by Maven as dev/pom.xml pins them, checked against dev/*.sha256, installed into the cache
-# by one rename each. Maven's own repository is in the cache too; its settings are the machine's.
+# Kafka and Keycloak: fetched by Maven as dev/pom.xml pins them, checked against dev/*.sha256, installed into the cache by one rename each.
+# Maven's own repository is in the cache too; its settings are the machine's.
 
 need_artifacts() { # NAME…, by default kafka and keycloak
     local name
@@ -62,12 +62,6 @@ install_kafka() {
     mv "$work/got/kafka" "$work/kafka/libs"
     finish kafka
     say "Kafka $(pinned kafka) is in $(place kafka)"
-}
-install_axe() {
-    check axe
-    mv "$work/got/axe" "$work/axe"
-    finish axe
-    say "axe-core $(pinned axe) is in $(place axe)"
 }
 # `build` does once what every start would do again.
 install_keycloak() {

@@ -1,15 +1,17 @@
 """axe-core, as dev/deps has fetched it."""
 
+import hashlib
 import os
 import pathlib
-import re
-import zipfile
 
-from trabajos import ROOT
+import pytest
+
+LOCK = pathlib.Path(__file__).with_name("package-lock.json")
 
 
 def source():
-    version = re.search(r"<axe.version>(.*)</axe.version>", (ROOT / "dev/pom.xml").read_text())[1]
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    with zipfile.ZipFile(cache / f"trabajos/axe-{version}/axe-core-{version}.jar") as jar:
-        return jar.read(f"META-INF/resources/webjars/axe-core/{version}/axe.min.js").decode()
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "trabajos"
+    script = cache / f"axe-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]}" / "node_modules/axe-core/axe.min.js"
+    if not script.exists():
+        pytest.skip("axe-core is not here: dev/deps could not fetch it by npm")
+    return script.read_text()
