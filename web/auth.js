@@ -1,6 +1,9 @@
 // Logging in at the issuer: authorization code with PKCE (RFC 7636), by going there and coming back. The tokens are in this
 // module's memory and nowhere else. sessionStorage has, while somebody is at the issuer's, what the way back needs, and after
-// that only that this tab was logged in: a reload goes to the issuer and comes straight back.
+// that who was logged in in this tab: a reload goes to the issuer and comes straight back, and what the tab keeps (place.js) is for
+// nobody else.
+
+import {keepDraft, keepNow} from './place.js';
 
 const CLIENT = 'trabajos-web';
 const base = new URL('.', document.baseURI);
@@ -47,7 +50,8 @@ export async function logIn({quietly = false} = {}) {
 	const {authorization_endpoint} = await discover();
 	const verifier = random(), state = random();
 	const challenge = base64url(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier)));
-	sessionStorage.setItem('login', JSON.stringify({verifier, state, place: location.hash}));
+	keepNow();
+	sessionStorage.setItem('login', JSON.stringify({verifier, state, place: location.hash, kept: history.state}));
 	const to = new URL(authorization_endpoint);
 	const asked = {client_id: CLIENT, response_type: 'code', scope: 'openid', redirect_uri: address(), state, code_challenge: challenge,
 		code_challenge_method: 'S256', ui_locales: document.documentElement.lang};
@@ -67,13 +71,23 @@ async function exchange(fields) {
 	tell();
 }
 
+// Of who was here before nothing is left, neither what they wrote nor where they were.
+function greet() {
+	const before = sessionStorage.getItem('who'), {id} = user();
+	if (before && before !== id) {
+		keepDraft(null);
+		history.replaceState(null, '', address());
+	}
+	sessionStorage.setItem('who', id);
+}
+
 // Back from the issuer: true where somebody is logged in now. What went wrong is thrown.
 async function comeBack() {
 	const query = new URLSearchParams(location.search);
 	if (!query.has('state')) return false;
 	const login = JSON.parse(sessionStorage.getItem('login') || 'null');
 	sessionStorage.removeItem('login');
-	history.replaceState(null, '', address() + (login ? login.place : ''));
+	history.replaceState(login ? login.kept : null, '', address() + (login ? login.place : ''));
 	if (!login || login.state !== query.get('state')) return false; // an old tab's, or a stranger's: ask anew
 	if (query.has('iss') && query.get('iss') !== (await discover()).issuer) throw new Error('another issuer');
 	if (query.has('error')) {
@@ -82,6 +96,7 @@ async function comeBack() {
 		throw new Error(query.get('error_description') || query.get('error'));
 	}
 	await exchange({grant_type: 'authorization_code', code: query.get('code'), code_verifier: login.verifier, redirect_uri: address()});
+	greet();
 	return true;
 }
 
@@ -120,7 +135,9 @@ export async function logOut() {
 	to.searchParams.set('post_logout_redirect_uri', address());
 	if (tokens) to.searchParams.set('id_token_hint', tokens.id_token);
 	tokens = null;
-	sessionStorage.removeItem('session');
+	for (const name of ['session', 'who']) sessionStorage.removeItem(name);
+	keepDraft(null);
+	history.replaceState(null, '', address());
 	location.replace(to);
 }
 

@@ -2,11 +2,12 @@
 
 import {get, post} from './api.js';
 import {artifacts} from './artifacts.js';
-import {ask, button, h, outward, replace} from './dom.js';
+import {ask, button, h, outward, redraw, replace} from './dom.js';
 import {t} from './i18n.js';
 import {poll, say, tabIcon} from './live.js';
 import {Log} from './log.js';
-import {remember, title} from './shell.js';
+import {keep, remember} from './place.js';
+import {title} from './shell.js';
 import {commitLink, copyButton, ended, keyOf, labels, outcomeWords, pill, problemBox, repository} from './show.js';
 import {timeline} from './timeline.js';
 import {bytes, duration, exact, running, when} from './time.js';
@@ -20,7 +21,8 @@ function head(job) {
 	return [h('p.crumb', h('a', {href: '#/'}, t('nav.list'))),
 		h('div.job-head', h('h1', {id: 'job'}, h('bdi', repository(job.url))), pill(job.status),
 			job.status === 'Running' && job.claimed_at ? h('span.took', running(job.claimed_at)) : h('span.took', job.execution_ms !== null && ended(job.status) ? duration(job.execution_ms) : '')),
-		h('p.from', outward(job.url), job.ref ? h('span.ref', h('bdi', job.ref)) : null, job.commit ? [' ', commitLink(job.url, job.commit)] : null, labels(job.labels))];
+		h('p.from', outward(job.url), job.ref ? h('span.ref', h('bdi', job.ref)) : null, job.commit ? [' ', commitLink(job.url, job.commit)] : null, labels(job.labels)),
+		job.plan ? h('p.from.runs', t('fact.plan'), h('code', job.plan.command), `(${job.plan.kind})`) : null];
 }
 
 function outcomePanel(job) {
@@ -49,7 +51,6 @@ function limitsText(limits) {
 function facts(job) {
 	const env = Object.keys(job.env || {});
 	return h('section.panel', {'aria-labelledby': 'facts-title'}, h('h2', {id: 'facts-title'}, t('facts')), h('dl.facts.wide',
-		fact(t('fact.plan'), job.plan ? [h('code', job.plan.command), ` (${job.plan.kind})`] : null),
 		fact(t('fact.commit'), job.commit ? h('code.long', job.commit) : null),
 		fact(t('fact.posted'), when(job.posted_at)), fact(t('fact.started'), job.claimed_at ? when(job.claimed_at) : null),
 		fact(t('fact.finished'), job.finished_at ? when(job.finished_at) : null), fact(t('fact.wait'), job.wait_ms !== null ? duration(job.wait_ms) : null),
@@ -65,9 +66,10 @@ function facts(job) {
 
 class JobPage {
 	constructor(main, at) {
-		Object.assign(this, {main, at, key: keyOf(at.rest), signal: at.signal, seen: {}});
+		Object.assign(this, {main, at, key: keyOf(at.rest), signal: at.signal, seen: {}, calls: {}});
 		this.parts = Object.fromEntries(['head', 'actions', 'trouble', 'state', 'timeline', 'facts', 'left', 'deliveries'].map((name) => [name, h(`div.part-${name}`)]));
-		this.log = new Log({key: this.key, signal: at.signal, line: at.query.get('L'), onLine: (line) => remember({L: line}), onStatus: () => this.soon()});
+		this.log = new Log({key: this.key, signal: at.signal, line: at.query.get('L'), kept: at.kept.log, onKeep: (log) => keep({log}),
+			onLine: (line) => remember({L: line}), onStatus: () => this.soon()});
 	}
 
 	async act(work) {
@@ -104,14 +106,14 @@ class JobPage {
 	part(name, text, make) {
 		if (this[`drawn_${name}`] === text) return;
 		this[`drawn_${name}`] = text;
-		replace(this.parts[name], make());
+		redraw(this.parts[name], make());
 	}
 
 	draw(job) {
 		const of = (...values) => JSON.stringify(values);
 		title(`${t(`status.${job.status}`)}: ${repository(job.url)}`);
 		tabIcon(job.status);
-		this.part('head', of(job.status, job.commit, job.claimed_at, job.execution_ms), () => head(job));
+		this.part('head', of(job.status, job.commit, job.plan, job.claimed_at, job.execution_ms), () => head(job));
 		this.part('actions', of(job.status, job.cancel_requested_at), () => this.actions(job));
 		if (job.status !== this.status) {
 			if (this.status) say(t(`status.${job.status}`));
@@ -130,20 +132,23 @@ class JobPage {
 			this.left = job.attempt;
 			artifacts(this.key, job.artifacts, this.signal).then((node) => this.signal.aborted || replace(this.parts.left, node)).catch((error) => this.signal.aborted || replace(this.parts.left, problemBox(error)));
 		}
-		if (job.on_done && ended(job.status)) this.deliveries();
+		this.told = Boolean(job.on_done && ended(job.status));
 	}
 
 	async deliveries() {
-		const all = await get(`trabajos/${this.key}/deliveries`, {signal: this.signal}).catch(() => null);
+		const all = await get(`trabajos/${this.key}/deliveries`, {signal: this.signal, seen: this.calls});
 		if (!all || !all.length) return;
-		replace(this.parts.deliveries, h('section.panel', {'aria-labelledby': 'deliveries-title'}, h('h2', {id: 'deliveries-title'}, t('deliveries')),
+		// of each call the last try alone says when it goes on
+		const goesOn = (one) => one.next_at && !all.some((other) => other.id === one.id && other.try > one.try);
+		redraw(this.parts.deliveries, h('section.panel', {'aria-labelledby': 'deliveries-title'}, h('h2', {id: 'deliveries-title'}, t('deliveries')),
 			h('ul.plain', all.map((one) => h('li', one.at ? [when(one.at), ' ', t('delivery', {n: one.try, answer: one.status_code || one.error || '–'})] : t('delivery.none'),
-				one.next_at ? [' · ', t('delivery.next', {at: exact(one.next_at)})] : null)))));
+				goesOn(one) ? [' · ', t('delivery.next', {at: exact(one.next_at)})] : null)))));
 	}
 
 	async refresh() {
 		const job = await get(`trabajos/${this.key}`, {signal: this.signal, seen: this.seen});
 		if (job && !this.signal.aborted) this.draw(job);
+		if (this.told) await this.deliveries();
 	}
 
 	// What a failure means is told by the next regular look.
@@ -156,7 +161,7 @@ class JobPage {
 		if (this.signal.aborted) return;
 		const {head: top, actions, trouble, state, timeline: bars, facts: table, left, deliveries} = this.parts;
 		replace(this.main, h('div.job-top', top, actions), trouble, state, bars, this.log.node, left, table, deliveries);
-		this.log.start();
+		this.log.start(this.log.begin);
 		poll(this.signal, 2000, () => this.refresh());
 	}
 }

@@ -1,17 +1,18 @@
-// The list of jobs: newest first, live, filtered; goes on as far as somebody scrolls.
+// The list of jobs: the newest first, filtered, and true: of however many rows, those that are looked at are asked for again and again.
 
-import {get, page, query} from './api.js';
+import {get, page, Problem, query} from './api.js';
 import {user} from './auth.js';
-import {button, h, replace} from './dom.js';
-import {number, t} from './i18n.js';
+import {button, h, redraw, replace} from './dom.js';
+import {t} from './i18n.js';
 import {poll, say} from './live.js';
-import {remember, title} from './shell.js';
+import {keep, remember} from './place.js';
+import {Rows} from './rows.js';
 import {empty, ended, isKey, labels, outcomeWords, pill, problemBox, repository, shortCommit, skeleton, statuses} from './show.js';
-import {duration, running, when} from './time.js';
+import {duration, exact, running, when} from './time.js';
 
 const PAGE = 50;
-const LIVE_MOST = 200; // rows that are kept true; further down they are as they were when they came
-const LOOK_MOST = 5000; // jobs that a search of the text looks through before it asks whether to go on
+const BACK_MOST = 5000; // rows that are fetched anew to come back to where somebody was
+const LOOK_MS = 10000; // that a filter is looked for further back before somebody is asked whether to go on
 
 function tookNode(job) {
 	if (job.status === 'Running' && job.claimed_at) return running(job.claimed_at);
@@ -27,11 +28,11 @@ function row(job, everybody) {
 		h('span.owner', everybody ? h('bdi', job.usuario) : null), h('span.took', tookNode(job)), h('span.age', when(job.posted_at)));
 }
 
-function matches(job, text) {
-	if (!text) return true;
-	const all = [job.url, job.key, job.ref, job.commit, job.usuario, ...Object.entries(job.labels || {}).map(([name, value]) => `${name}=${value}`)];
-	const wanted = text.toLowerCase();
-	return all.some((one) => one && one.toLowerCase().includes(wanted));
+// The jobs that are known, with an answer that begins behind the first `from` of them; what it covers and does not name is gone.
+function merge(known, from, answer, covered) {
+	const named = new Set(answer.map(({key}) => key));
+	const others = known.map((job, index) => !named.has(job.key) && (index < from || !covered(job)));
+	return [...known.slice(0, from).filter((_, index) => others[index]), ...answer, ...known.slice(from).filter((_, index) => others[from + index])];
 }
 
 class List {
@@ -39,62 +40,78 @@ class List {
 		this.signal = at.signal;
 		this.filter = {status: at.query.get('status') || '', label: at.query.get('label') || '', text: at.query.get('text') || '',
 			usuario: user().admin ? at.query.get('usuario') || '' : ''};
-		this.rows = new Map(); // key → {text, node}
-		this.list = h('ul.jobs', {'aria-label': t('list.jobs')});
-		this.foot = h('div.more');
-		this.seen = {};
+		this.list = h('ul.jobs', {role: 'list', 'aria-label': t('list.jobs')});
+		this.rows = new Rows(this.list, (job) => row(job, this.filter.usuario), at.signal);
+		this.foot = h('div.more', skeleton());
+		this.fresh = h('div.fresh', {hidden: true});
+		this.turn = 0; // counts what changes the rows, so that an answer that was overtaken is known
+		this.seen = {window: {}, head: {}};
 	}
 
 	path(more) {
-		const {status, label, usuario} = this.filter;
-		return `trabajos${query({order: 'desc', status, label, usuario, ...more})}`;
+		const {status, label, text, usuario} = this.filter;
+		return `trabajos${query({order: 'desc', status, label, text, usuario, ...more})}`;
 	}
 
-	put(job) {
-		const text = JSON.stringify(job), old = this.rows.get(job.key);
-		if (old && old.text === text) return old.node;
-		const node = row(job, this.filter.usuario);
-		if (old) {
-			const focused = old.node.contains(document.activeElement);
-			old.node.replaceWith(node);
-			if (focused) node.querySelector('a').focus();
-		}
-		this.rows.set(job.key, {text, node});
-		return node;
+	get filtered() {
+		const {status, label, text} = this.filter;
+		return Boolean(status || label || text);
 	}
 
-	async more() {
-		const {text} = this.filter;
-		let looked = 0, found = 0;
-		this.loading = true;
-		replace(this.foot, h('span', {role: 'status'}, t('loading')));
+	put(all) {
+		this.turn++;
+		this.rows.set(all, !this.after);
+	}
+
+	// ---- further down
+
+	// Goes on until a page is full: where a filter fits few jobs, the server looks at a bounded number of them at a time.
+	async more(limit = PAGE) {
+		if (this.search) this.search.abort();
+		const search = this.search = new AbortController(), until = performance.now() + LOOK_MS;
+		const stop = () => search.abort();
+		this.signal.addEventListener('abort', stop);
+		let found = 0;
 		try {
 			do {
-				const {items, after} = await page(this.path({limit: text ? 1000 : PAGE, after: this.after}), {signal: this.signal});
-				looked += items.length;
-				for (const job of items.filter((one) => matches(one, text))) {
-					found++;
-					this.list.append(this.put(job));
-				}
+				this.tellSearch(stop);
+				const {items, after} = await page(this.path({limit, after: this.after}), {signal: search.signal});
+				if (search.signal.aborted) break;
+				found += items.length;
 				this.after = after;
-			} while (this.after && found < (text ? PAGE : 1) && looked < LOOK_MOST);
-			this.looked = (this.looked || 0) + looked;
-			this.end();
+				this.put([...this.rows.all, ...items.filter(({key}) => !this.rows.has(key))]);
+			} while (this.after && found < PAGE && performance.now() < until);
+			this.asked = found < PAGE; // whether somebody must say that it is to go on
+		} catch (error) {
+			if (!search.signal.aborted || this.signal.aborted) throw error;
+			this.asked = true;
 		} finally {
-			this.loading = false;
+			this.signal.removeEventListener('abort', stop);
+			if (this.search === search) this.search = null;
 		}
+		if (!this.search && !this.signal.aborted) this.end();
+	}
+
+	// How far back it was looked: a place in the list begins with its moment, in microseconds.
+	backTo() {
+		const [, us] = /^(\d{16})\./.exec(this.after || '') || [];
+		return us ? t('list.back_to', {moment: exact(Number(us) / 1000)}) : null;
+	}
+
+	tellSearch(stop) {
+		if (!this.rows.all.length && !this.after) return; // the skeleton says it
+		if (!this.filtered) redraw(this.foot, button(t('loading'), null, {class: 'quiet', 'data-is': 'search', 'aria-disabled': 'true'}));
+		else if (this.after) redraw(this.foot, h('span', t('list.searching', {n: this.rows.all.length})), h('span', this.backTo()), button(t('list.stop'), stop, {'data-is': 'search'}));
 	}
 
 	end() {
-		const {status, label, text} = this.filter;
-		if (!this.rows.size && !this.after) {
-			const filtered = status || label || text;
-			replace(this.foot, filtered ? empty(t('list.none'), t('list.none.more'), button(t('list.all'), () => this.change({status: '', label: '', text: ''})))
+		if (!this.rows.all.length && !this.after) {
+			redraw(this.foot, this.filtered ? empty(t('list.none'), t('list.none.more'), button(t('list.all'), () => this.change({status: '', label: '', text: ''})))
 				: empty(t('list.empty'), t('list.empty.more'), h('a.button.primary', {href: '#/new'}, t('nav.submit'))));
 		} else if (this.after) {
-			replace(this.foot, text ? h('span', t('list.looked', {n: this.looked})) : null, button(t(text ? 'list.further' : 'list.more'), () => this.again()));
+			redraw(this.foot, this.asked ? h('span', this.backTo()) : null, button(t(this.asked ? 'list.further' : 'list.more'), () => this.again(), {'data-is': 'search'}));
 		} else {
-			replace(this.foot, h('span', t('list.end', {n: this.rows.size})));
+			redraw(this.foot, h('span', t('list.end', {n: this.rows.all.length})));
 		}
 	}
 
@@ -106,45 +123,79 @@ class List {
 		}
 	}
 
-	// The newest rows as they are now; what is new comes on top.
-	async refresh() {
-		if (this.loading || this.filter.text) return;
-		const jobs = await get(this.path({limit: Math.min(LIVE_MOST, Math.max(PAGE, this.rows.size))}), {signal: this.signal, seen: this.seen});
-		if (!jobs || this.loading) return;
-		const shown = new Set(jobs.map((job) => job.key));
-		const last = jobs.length ? jobs[jobs.length - 1] : null;
-		let fresh = 0, before = null;
-		for (const job of jobs.reverse()) {
-			const known = this.rows.has(job.key), node = this.put(job);
-			if (!known) {
-				fresh++;
-				if (before) before.before(node);
-				else this.list.append(node);
-			}
-			before = node;
-		}
-		// What has left the filter, of the range that came
-		for (const [key, {node, text}] of [...this.rows]) {
-			if (shown.has(key) || (last && JSON.parse(text).posted_at <= last.posted_at)) continue;
-			node.remove();
-			this.rows.delete(key);
-		}
-		if (fresh) {
-			say(t('list.fresh', {n: fresh}));
-			if (!this.after || this.rows.size === fresh) this.end();
+	// ---- as it is now
+
+	async follow() {
+		if (this.search) return;
+		const {from, to} = this.rows;
+		try {
+			await this.followWindow(from < PAGE ? 0 : from, to);
+			if (from >= PAGE) await this.followHead();
+		} catch (error) {
+			// a job that a request begins behind has gone for good: from the beginning
+			if (!(error instanceof Problem) || error.status !== 400 || !from) throw error;
+			await this.change({});
 		}
 	}
+
+	// The rows that are seen, and nothing further down than those.
+	async followWindow(from, to) {
+		const {all} = this.rows, {turn} = this, seen = this.seen.window;
+		const toEnd = to === all.length && !this.after;
+		while (to && to < all.length && all[to].posted_at === all[to - 1].posted_at) to++;
+		const since = toEnd || !to ? null : all[to - 1].posted_at;
+		const answer = await get(this.path({limit: Math.min(1000, to - from + PAGE), after: from ? all[from - 1].key : null, since}), {signal: this.signal, seen});
+		if (!answer || this.turn !== turn) return;
+		const last = answer[answer.length - 1];
+		const covered = seen.more ? (job) => last && job.posted_at > last.posted_at : (job) => !since || job.posted_at >= since;
+		this.take(merge(all, from, answer, covered));
+	}
+
+	// What is newer than all that is known, while somebody looks further down.
+	async followHead() {
+		const {all} = this.rows, {turn} = this;
+		const answer = await get(this.path({order: 'asc', limit: 100, after: all[0].key}), {signal: this.signal, seen: this.seen.head});
+		if (answer && answer.length && this.turn === turn) this.take(merge(all, 0, answer.reverse(), () => false));
+	}
+
+	take(all) {
+		const before = this.rows.all, newest = before.length ? before[0].posted_at : '';
+		const keys = new Set(before.map(({key}) => key));
+		const fresh = all.filter((job) => job.posted_at >= newest && !keys.has(job.key)).length;
+		const same = all.length === before.length;
+		this.put(all);
+		if (!same) this.end();
+		if (!fresh) return;
+		say(t('list.fresh', {n: fresh}));
+		this.unseen = this.list.getBoundingClientRect().top < 0 ? (this.unseen || 0) + fresh : 0;
+		this.tellFresh();
+	}
+
+	tellFresh() {
+		this.fresh.hidden = !this.unseen;
+		if (this.unseen) replace(this.fresh, button(`↑ ${t('list.fresh', {n: this.unseen})}`, () => {
+			const focused = this.fresh.contains(document.activeElement);
+			scrollTo({top: 0, behavior: 'instant'});
+			if (focused) this.rows.show(0, this.list.getBoundingClientRect().top).querySelector('a').focus();
+		}, {class: 'primary'}));
+	}
+
+	// ---- what is chosen
 
 	async change(filter) {
 		Object.assign(this.filter, filter);
 		remember(this.filter);
-		this.rows.clear();
+		keep({row: null, focus: null});
+		if (this.search) this.search.abort();
 		this.after = null;
-		this.looked = 0;
-		this.seen = {};
-		replace(this.list);
+		this.unseen = 0;
+		this.seen = {window: {}, head: {}};
+		this.tellFresh();
+		replace(this.foot, skeleton());
+		this.put([]);
 		this.drawFilters();
 		await this.again();
+		if (!this.signal.aborted) say(t('list.shown', {n: this.rows.all.length}));
 	}
 
 	drawFilters() {
@@ -165,7 +216,7 @@ class List {
 				clearTimeout(this.typing);
 				this.typing = setTimeout(() => this.typed(name, event.target.value.trim()), 400);
 			}, ...attributes}));
-		const fields = [field('text', {'data-search': true}), field('label'), user().admin ? field('usuario', {list: 'everybody'}) : null];
+		const fields = [field('text', {'data-search': true, maxlength: 100}), field('label'), user().admin ? field('usuario', {list: 'everybody'}) : null];
 		this.fields = fields.filter(Boolean).map((one) => one.querySelector('input'));
 		return h('div.filters', {role: 'search', 'aria-label': t('list.filters')}, h('div.chips', {role: 'group', 'aria-label': t('list.status')}, this.chips), fields,
 			user().admin ? h('datalist', {id: 'everybody'}, h('option', {value: '*'}, t('list.everybody'))) : null);
@@ -180,28 +231,46 @@ class List {
 	// j and k, or the arrows: from row to row
 	walk(event) {
 		const step = {j: 1, ArrowDown: 1, k: -1, ArrowUp: -1}[event.key];
-		if (!step || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
-		const here = document.activeElement.closest('.job');
-		const next = here ? (step > 0 ? here.nextElementSibling : here.previousElementSibling) : this.list.firstElementChild;
-		if (!next) return;
+		if (!step || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) || !this.rows.all.length) return;
 		event.preventDefault();
-		next.querySelector('a').focus();
+		this.rows.walk(step);
+	}
+
+	// ---- where somebody was
+
+	keepPlace() {
+		const {top} = this.list.getBoundingClientRect();
+		const {key, top: at} = (top < 0 && this.rows.anchor()) || {};
+		keep({row: key || null, at: Math.round(at || 0), focus: this.list.contains(document.activeElement) ? this.rows.here : null});
+		if (top >= 0 && this.unseen) {
+			this.unseen = 0;
+			this.tellFresh();
+		}
+	}
+
+	async back({row: key, at, focus}) {
+		while (key && this.after && !this.asked && !this.rows.has(key) && this.rows.all.length < BACK_MOST && !this.signal.aborted) await this.more(500);
+		const index = this.rows.all.findIndex((job) => job.key === key);
+		if (index >= 0) this.rows.show(index, at);
+		const row = focus && this.rows.element(focus);
+		if (row) row.querySelector('a').focus({preventScroll: true});
 	}
 }
 
 export async function show(main, at) {
 	const list = new List(at);
-	title(t('nav.list'));
 	const head = h('div.head', h('h1', t('nav.list')), h('a.button.primary', {href: '#/new'}, t('list.new')));
 	const filters = list.filters();
 	list.drawFilters();
-	replace(main, head, filters, skeleton());
-	await list.more();
-	replace(main, head, filters, list.list, list.foot);
+	replace(main, head, filters, list.fresh, list.list, list.foot);
+	const first = list.more(); // its rows are shown as they come
 	addEventListener('keydown', (event) => list.walk(event), {signal: at.signal});
+	await first;
+	await list.back(at.kept);
+	for (const event of ['scroll', 'focusin']) addEventListener(event, () => list.keepPlace(), {signal: at.signal, passive: true});
 	new IntersectionObserver(([edge]) => {
-		if (edge.isIntersecting && list.after && !list.loading && !list.filter.text) list.again();
+		if (edge.isIntersecting && list.after && !list.search && !list.asked) list.again();
 	}, {rootMargin: '600px'}).observe(list.foot);
-	poll(at.signal, 2000, () => list.refresh());
-	if (list.rows.size) say(t('list.shown', {n: number(list.rows.size)}));
+	poll(at.signal, 2000, () => list.follow());
+	if (list.rows.all.length) say(t('list.shown', {n: list.rows.all.length}));
 }

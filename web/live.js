@@ -1,5 +1,7 @@
 // What goes on while a page is shown.
 
+const SHARE = 20; // of the time that an answer takes: who is slow is asked less often
+
 // Calls again and again while the page is looked at; more seldom while that fails. Ends with the signal.
 export function poll(signal, everyMs, work) {
 	let timer = 0, busy = false, failed = 0;
@@ -7,6 +9,7 @@ export function poll(signal, everyMs, work) {
 		clearTimeout(timer);
 		if (signal.aborted || busy || document.hidden) return;
 		busy = true;
+		const begun = performance.now();
 		try {
 			await work();
 			failed = 0;
@@ -16,7 +19,7 @@ export function poll(signal, everyMs, work) {
 			failed++;
 		} finally {
 			busy = false;
-			if (!signal.aborted) timer = setTimeout(run, Math.min(everyMs * 2 ** failed, 30000));
+			if (!signal.aborted) timer = setTimeout(run, Math.min(Math.max(everyMs * 2 ** failed, (performance.now() - begun) * SHARE), 30000));
 		}
 	};
 	document.addEventListener('visibilitychange', run, {signal});

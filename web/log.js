@@ -47,7 +47,7 @@ function content(line, wanted) {
 }
 
 export class Log {
-	// at: {key, signal, line: "12" or "12-15", onStatus, onLine}
+	// at: {key, signal, line: "12" or "12-15", kept: what onKeep was told when this was seen last, onStatus, onLine, onKeep}
 	constructor(at) {
 		this.at = at;
 		this.lines = new Lines();
@@ -57,6 +57,25 @@ export class Log {
 		this.found = [];
 		this.choose(at.line);
 		this.build();
+		this.comeBack(at.kept || {});
+	}
+
+	comeBack({search, attempt, top}) {
+		this.begin = attempt || '';
+		if (search) {
+			this.search.value = search;
+			this.wanted = search.toLowerCase();
+		}
+		if (!top || this.chosen) return;
+		this.setFollowing(false);
+		this.upper = top;
+	}
+
+	keep() {
+		const now = {search: this.search.value, attempt: this.attempts.value, top: this.following ? null : Math.floor(this.view.scrollTop / this.high) + 1};
+		const text = JSON.stringify(now);
+		if (text !== this.kept) this.at.onKeep(now);
+		this.kept = text;
 	}
 
 	choose(line) {
@@ -72,8 +91,13 @@ export class Log {
 		this.view.addEventListener('scroll', () => {
 			const bottom = this.view.scrollHeight - this.view.scrollTop - this.view.clientHeight;
 			this.setFollowing(bottom < 4);
+			if (this.high) this.keep();
 			this.soon();
 		}, {passive: true});
+		this.view.addEventListener('keydown', (event) => {
+			if (event.key !== 'Enter' || event.target !== this.view || !this.lines.all.length) return;
+			this.pick(event, (this.found[this.here] ?? Math.ceil(this.view.scrollTop / this.high)) + 1);
+		});
 		this.word = h('span.state', {role: 'status'});
 		this.count = h('span.count', {role: 'status'});
 		this.search = h('input', {type: 'search', 'aria-label': t('log.search'), placeholder: t('log.search'), 'data-search': true, autocomplete: 'off', spellcheck: 'false',
@@ -120,7 +144,7 @@ export class Log {
 	// A choice among the attempts, where there are several; '' is the newest.
 	setAttempts(count) {
 		if (count < 2 || this.attempts.options.length === count) return;
-		const chosen = this.attempts.value;
+		const chosen = this.attempts.value || this.begin;
 		replace(this.attempts, Array.from({length: count}, (_, index) => h('option', {value: index ? String(count - index) : ''}, t('log.attempt.n', {n: count - index}))));
 		this.attempts.value = chosen;
 		this.attempts.hidden = false;
@@ -142,6 +166,8 @@ export class Log {
 
 	async start(attempt = '') {
 		if (this.running) this.running.abort();
+		this.begin = attempt;
+		this.attempts.value = attempt;
 		const running = this.running = new AbortController();
 		this.at.signal.addEventListener('abort', () => running.abort());
 		this.lines.clear();
@@ -202,6 +228,9 @@ export class Log {
 		if (this.sought && all.length >= this.sought) {
 			this.view.scrollTop = (this.sought - 1) * this.high - this.view.clientHeight / 3;
 			this.sought = null;
+		} else if (this.upper && all.length >= this.upper) {
+			this.view.scrollTop = (this.upper - 1) * this.high;
+			this.upper = null;
 		} else if (this.following) {
 			this.view.scrollTop = this.view.scrollHeight;
 		}
@@ -241,6 +270,7 @@ export class Log {
 		this.here = undefined;
 		this.find();
 		if (this.found.length) this.step(1);
+		this.keep();
 		this.changed();
 	}
 

@@ -2,7 +2,7 @@
 
 import {get} from './api.js';
 import {chart, ranges} from './chart.js';
-import {h, replace} from './dom.js';
+import {h, redraw, replace} from './dom.js';
 import {has, number, t} from './i18n.js';
 import {poll} from './live.js';
 import {empty} from './show.js';
@@ -77,7 +77,7 @@ class Scale {
 		// no emptier than it has to be, where the first decision is younger than that
 		const span = [Math.max(now() - this.hours * 3600000, Math.min(Date.parse(all[0].at), now() - 120000)), now()];
 		const newest = data.decisions[0];
-		replace(this.body, h('section.panel.now', h('p.big-number', h('strong', String(newest.wanted)), h('span', t('scale.now', {n: newest.wanted, actual: newest.actual}))), h('p', newest.reason)),
+		redraw(this.body, h('section.panel.now', h('p.big-number', h('strong', String(newest.wanted)), h('span', t('scale.now', {n: newest.wanted, actual: newest.actual}))), h('p', newest.reason)),
 			h('section.panel', {'aria-labelledby': 'chart-title'}, h('div.tools', h('h2', {id: 'chart-title'}, t('scale.over_time')), h('span.buttons', hours.map((n) =>
 				h('button.quiet', {type: 'button', 'aria-pressed': String(n === this.hours), onclick: () => {
 					this.hours = n;

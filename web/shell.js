@@ -2,9 +2,10 @@
 
 import {onReach} from './api.js';
 import {logIn, logOut, onChange, user} from './auth.js';
-import {button, h, replace, svg} from './dom.js';
+import {button, focusHeading, h, redraw, replace, svg} from './dom.js';
 import {t} from './i18n.js';
 import {tabIcon} from './live.js';
+import {keep, keepNow, kept, left, route} from './place.js';
 import {problemBox, skeleton} from './show.js';
 
 const places = [
@@ -26,40 +27,18 @@ export function mark() {
 		svg('rect', {x: 2, y: 2, width: 28, height: 28, rx: 8}), svg('path', {d: 'M9 10.5l6 5.5-6 5.5M17 21.5h7'}));
 }
 
-// "#/job/KEY?L=3" → {path: 'job', rest: 'KEY', query}
-export function route() {
-	const [path, query] = location.hash.replace(/^#\/?/, '').split(/\?(.*)/s);
-	const [first, ...rest] = path.split('/');
-	return {path: first, rest: rest.map((part) => {
-		try {
-			return decodeURIComponent(part);
-		} catch {
-			return part;
-		}
-	}).join('/'), query: new URLSearchParams(query || '')};
-}
-
-// Changes what the address says of this page, without another page.
-export function remember(query) {
-	const {path, rest} = route();
-	const text = new URLSearchParams(Object.entries(query).filter(([, value]) => value)).toString();
-	history.replaceState(null, '', `#/${path}${rest ? `/${encodeURIComponent(rest)}` : ''}${text ? `?${text}` : ''}`);
-}
-
 function drawBar(here) {
 	const who = user();
 	const items = places.filter((place) => !place.admin || who.admin).map((place) =>
 		h('li', h('a', {href: `#/${place.path}`, 'aria-current': place === here || (here === job && place.path === '') ? 'page' : null}, t(`nav.${place.name}`))));
-	replace(bar, h('a.skip', {href: '#main', onclick: (event) => {
+	redraw(bar, h('a.skip', {href: '#main', onclick: (event) => {
 		event.preventDefault();
-		main.focus();
+		focusHeading();
 	}}, t('nav.skip')),
 	h('a.brand', {href: '#/', 'aria-label': t('nav.home')}, mark(), h('span', 'Trabajos')),
 	h('nav', {'aria-label': t('nav.places')}, h('ul', items)),
 	h('div.who', h('span', {title: who.admin ? t('who.admin') : t('who.user')}, h('bdi', who.name), who.admin ? h('span.badge', t('who.admin_short')) : null),
 		button(t('log_out'), logOut, {class: 'quiet'})));
-	const current = bar.querySelector('[aria-current]');
-	if (current) current.scrollIntoView({block: 'nearest', inline: 'center'});
 }
 
 function notice(id, ...content) {
@@ -75,8 +54,9 @@ export function title(text) {
 async function show() {
 	leaving.abort();
 	leaving = new AbortController();
+	left();
 	const {signal} = leaving;
-	const at = route();
+	const at = {...route(), kept: kept()};
 	const here = at.path === 'job' ? job : places.find((place) => place.path === at.path) || places[0];
 	document.querySelectorAll('dialog').forEach((dialog) => dialog.close());
 	drawBar(here);
@@ -92,13 +72,17 @@ async function show() {
 	} catch (error) {
 		if (signal.aborted || error.name === 'AbortError') return;
 		if (error.status === undefined) console.error(error);
-		replace(place, problemBox(error, show));
+		replace(place, h('div.head', h('h1', t(`nav.${here.name}`))), problemBox(error, show));
 	}
-	if (!signal.aborted && !main.contains(document.activeElement)) main.focus({preventScroll: true});
+	if (signal.aborted) return;
+	if (!main.contains(document.activeElement)) focusHeading();
+	if (!at.kept.row) scrollTo(0, at.kept.y || 0);
+	addEventListener('scroll', () => keep({y: Math.round(scrollY)}), {signal, passive: true});
 }
 
 function shortcuts(event) {
 	if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) || document.querySelector('dialog[open]')) return;
+	keepNow();
 	if (event.key === 'n') location.hash = '#/new';
 	else if (event.key === 'g') location.hash = '#/';
 	else if (event.key === '/' && document.querySelector('[data-search]')) document.querySelector('[data-search]').focus();
@@ -108,7 +92,7 @@ function shortcuts(event) {
 }
 
 function help() {
-	const keys = ['n', 'g', '/', 'j', 'k', '?'];
+	const keys = ['n', 'g', '/', 'j', 'k', 'Enter', '?'];
 	const dialog = h('dialog', {'aria-labelledby': 'keys'}, h('h2', {id: 'keys'}, t('keys')),
 		h('dl.keys', keys.map((key) => [h('dt', h('kbd', key)), h('dd', t(`key.${key}`))])),
 		h('div.buttons', button(t('close'), () => dialog.close(), {autofocus: true})));
@@ -119,6 +103,7 @@ function help() {
 
 export function open() {
 	document.body.prepend(bar, notices, main, h('footer.foot', button(t('keys'), help, {class: 'quiet'})));
+	history.scrollRestoration = 'manual';
 	addEventListener('hashchange', show);
 	addEventListener('keydown', shortcuts);
 	onReach((reached) => reached ? notice('away') : notice('away', t('error.away')));

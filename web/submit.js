@@ -1,10 +1,13 @@
 // A new job: the repository, and folded away all that may be asked for.
 
 import {get, post, Problem} from './api.js';
-import {h, replace} from './dom.js';
+import {button, h, replace} from './dom.js';
 import {t} from './i18n.js';
 import {say} from './live.js';
+import {draft, keepDraft} from './place.js';
 import {keyOf, problemBox} from './show.js';
+
+const DOCS = 'api/v1/docs#post-/api/v1/trabajos';
 
 // member of a submission → its field; in this order on the page
 const options = [
@@ -21,8 +24,10 @@ const options = [
 	{name: 'env', lines: 3, placeholder: 'NAME=value'},
 ];
 
+const secrets = ['env', 'on_done_secret']; // are never kept
+
 function field(spec) {
-	const id = `f-${spec.name}`, described = `${id}-hint ${id}-wrong`;
+	const id = `f-${spec.name}`, described = `${id}-hint ${id}-again ${id}-wrong`;
 	const {name, choices, lines, ...attributes} = spec;
 	const common = {id, name, 'aria-describedby': described, autocomplete: 'off', spellcheck: 'false'};
 	let input;
@@ -30,7 +35,7 @@ function field(spec) {
 	else if (lines) input = h('textarea', {...common, rows: lines, placeholder: attributes.placeholder});
 	else input = h('input', {...common, ...attributes});
 	return h(`div.entry.of-${name}`, h('label', {for: id}, t(`submit.${name}`)), input, h('p.hint', {id: `${id}-hint`}, t(`submit.${name}.hint`)),
-		h('p.wrong', {id: `${id}-wrong`}));
+		h('p.again', {id: `${id}-again`}), h('p.wrong', {id: `${id}-wrong`}));
 }
 
 class Mistake extends Error {
@@ -89,6 +94,29 @@ function fill(form, job) {
 	form.elements.reuse.checked = Boolean(job.reuse);
 }
 
+// ---- what is written but not sent
+
+// once: the key by which the server knows a submission that is repeated
+function keepForm(form, from, once) {
+	const values = {}, again = secrets.filter((name) => form.elements[name].value.trim());
+	for (const {name, type, value, checked} of form.elements) if (name && !secrets.includes(name)) values[name] = type === 'checkbox' ? checked : value;
+	const written = again.length || Object.entries(values).some(([name, value]) => value && name !== 'concurrency_policy');
+	keepDraft(written || from ? {from, once, values, again, open: form.querySelector('details').open, at: document.activeElement.name} : null);
+}
+
+function takeUp(form, {values, again, open}) {
+	for (const [name, value] of Object.entries(values)) {
+		const input = form.elements[name];
+		if (!input) continue;
+		if (input.type === 'checkbox') input.checked = value;
+		else input.value = value;
+	}
+	form.querySelector('details').open = open || again.length > 0;
+	for (const name of again) form.querySelector(`#f-${name}-again`).textContent = t('submit.again');
+}
+
+// ---- what is wrong
+
 function mark(form, name, message) {
 	const input = form.elements[name];
 	if (!input) return false;
@@ -115,8 +143,9 @@ function fieldOf(message) {
 export async function show(main, at) {
 	const from = at.query.get('from');
 	const old = from ? await get(`trabajos/${keyOf(from)}`, {signal: at.signal}) : null;
+	const kept = draft(), mine = kept && kept.from === from ? kept : null;
 	const trouble = h('div');
-	let once = crypto.randomUUID(); // the same job, should the answer be lost
+	let once = mine ? mine.once : crypto.randomUUID(); // the same job, should the answer be lost
 	const send = h('button.primary.big', {type: 'submit'}, t('submit.send'));
 	const form = h('form', {novalidate: true}, field({name: 'url', type: 'url', inputmode: 'url', placeholder: 'https://github.com/user/project.git', required: true}),
 		field({name: 'ref', type: 'text', placeholder: 'main'}),
@@ -124,8 +153,12 @@ export async function show(main, at) {
 			h('p.check', h('label', h('input', {type: 'checkbox', name: 'reuse'}), ' ', t('submit.reuse')), h('span.hint', t('submit.reuse.hint')))),
 		trouble, h('p.buttons', send));
 	if (old) fill(form, old);
-	form.addEventListener('input', () => {
+	if (mine) takeUp(form, mine);
+	form.addEventListener('input', (event) => {
 		once = crypto.randomUUID();
+		const again = form.querySelector(`#f-${event.target.name}-again`);
+		if (again) again.textContent = '';
+		keepForm(form, from, once);
 	});
 	form.addEventListener('submit', async (event) => {
 		event.preventDefault();
@@ -134,6 +167,7 @@ export async function show(main, at) {
 		send.disabled = true;
 		try {
 			const job = await post('trabajos', body(form), {'Idempotency-Key': once});
+			keepDraft(null);
 			say(t('submit.done'));
 			location.hash = `#/job/${job.key}`;
 		} catch (error) {
@@ -143,8 +177,13 @@ export async function show(main, at) {
 			send.disabled = false;
 		}
 	});
-	replace(main, h('div.head', h('h1', t(old ? 'submit.change' : 'nav.submit'))), h('div.columns', h('section.panel', form),
+	const back = mine ? h('div.notice', {role: 'status'}, h('p', t('submit.kept')), button(t('submit.empty'), () => {
+		keepDraft(null);
+		show(main, at);
+	})) : null;
+	replace(main, h('div.head', h('h1', t(old ? 'submit.change' : 'nav.submit'))), back, h('div.columns', h('section.panel', form),
 		h('aside.panel', h('h2', t('submit.plan')), h('p', t('submit.plan.more')), h('ol.plan', ['trabajo.yaml', 'package.json', 'Makefile', 'main.py', 'main.sh'].map((file) =>
-			h('li', h('code', file), ' ', t(`plan.${file}`)))), h('p.small', t('submit.plan.after')))));
-	form.elements.url.focus();
+			h('li', h('code', file), ' ', t(`plan.${file}`)))), h('p', t('submit.plan.none')), h('p.small', t('submit.plan.after')),
+		h('p.small', h('a', {href: DOCS, target: '_blank', rel: 'noopener'}, t('submit.plan.docs'))))));
+	(mine && form.elements[mine.at] || form.elements.url).focus();
 }

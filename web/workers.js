@@ -1,7 +1,7 @@
 // Who works, on what, how well isolated, and who is leaving; for administrators.
 
 import {get, post} from './api.js';
-import {ask, button, h, replace} from './dom.js';
+import {ask, button, h, Items, replace} from './dom.js';
 import {has, t} from './i18n.js';
 import {poll, say} from './live.js';
 import {empty, problemBox, repository} from './show.js';
@@ -9,23 +9,28 @@ import {now, running, when} from './time.js';
 
 const LATE_MS = 60000;
 
+// A worker's own count is as old as its last word; which attempts go on is known at once.
+function taken(worker) {
+	return worker.jobs ? worker.jobs.length : worker.running;
+}
+
 function stateOf(worker) {
 	if (now() - Date.parse(worker.seen_at) > LATE_MS) return 'silent';
 	if (worker.draining) return 'draining';
-	return worker.running ? 'busy' : 'idle';
+	return taken(worker) ? 'busy' : 'idle';
 }
 
 function slots(worker) {
-	return h('span.slots', {role: 'img', 'aria-label': t('workers.slots', {n: worker.running, slots: worker.slots})},
-		Array.from({length: Math.min(worker.slots, 64)}, (_, index) => h(`span${index < worker.running ? '.taken' : ''}`)));
+	return h('span.slots', {role: 'img', 'aria-label': t('workers.slots', {n: taken(worker), slots: worker.slots})},
+		Array.from({length: Math.min(worker.slots, 64)}, (_, index) => h(`span${index < taken(worker) ? '.taken' : ''}`)));
 }
 
 function row(worker, change) {
 	const state = stateOf(worker);
 	const level = has(`isolation.${worker.isolation}`) ? t(`isolation.${worker.isolation}`) : worker.isolation;
 	return h(`li.worker.is-${state}`, {'data-worker': worker.worker}, h('div.worker-head', h('h2', h('bdi', worker.worker)), h('span.badge', t(`worker.${state}`)),
-		button(t(worker.draining ? 'workers.resume' : 'workers.drain'), () => change(worker), {class: 'quiet', 'aria-label': `${t(worker.draining ? 'workers.resume' : 'workers.drain')}: ${worker.worker}`})),
-		h('p', slots(worker), ` ${t('workers.slots', {n: worker.running, slots: worker.slots})}`),
+		button(t(worker.draining ? 'workers.resume' : 'workers.drain'), () => change(worker), {class: 'quiet', 'data-is': 'drain', 'aria-label': `${t(worker.draining ? 'workers.resume' : 'workers.drain')}: ${worker.worker}`})),
+		h('p', slots(worker), ` ${t('workers.slots', {n: taken(worker), slots: worker.slots})}`),
 		h('dl.facts', h('div', h('dt', t('fact.isolation')), h('dd', level)), h('div', h('dt', t('workers.where')), h('dd', `${worker.host} (${worker.pid})`)),
 			h('div', h('dt', t('workers.version')), h('dd', worker.version)), h('div', h('dt', t('workers.since')), h('dd', when(worker.started_at))),
 			h('div', h('dt', t('workers.seen')), h('dd', when(worker.seen_at)))),
@@ -35,7 +40,8 @@ function row(worker, change) {
 
 export async function show(main, at) {
 	const seen = {};
-	const list = h('ul.workers'), lead = h('p.lead'), trouble = h('div');
+	let workers = [];
+	const list = h('ul.workers', {role: 'list', 'aria-label': t('nav.workers')}), lead = h('p.lead'), trouble = h('div'), none = h('div');
 	const change = async ({worker, draining}) => {
 		if (!draining && !await ask(t('workers.ask'), t('workers.ask.more'), t('workers.drain'), t('cancel.no'))) return;
 		replace(trouble);
@@ -48,15 +54,15 @@ export async function show(main, at) {
 			replace(trouble, problemBox(error));
 		}
 	};
+	const rows = new Items(list, (worker) => row(worker, change));
 	const draw = async () => {
-		const workers = await get('workers', {signal: at.signal, seen});
-		if (!workers) return;
-		lead.textContent = t('workers.lead', {n: workers.length, running: workers.reduce((sum, worker) => sum + worker.running, 0),
+		workers = await get('workers', {signal: at.signal, seen}) || workers; // who falls silent says nothing new
+		lead.textContent = t('workers.lead', {n: workers.length, running: workers.reduce((sum, worker) => sum + taken(worker), 0),
 			slots: workers.reduce((sum, worker) => sum + worker.slots, 0)});
-		replace(list, workers.map((worker) => row(worker, change)));
-		if (!workers.length) replace(list, h('li', empty(t('workers.empty'), t('workers.empty.more'))));
+		rows.set(workers.map((worker) => [worker.worker, worker, stateOf(worker) + JSON.stringify(worker)]));
+		replace(none, workers.length ? null : empty(t('workers.empty'), t('workers.empty.more')));
 	};
 	await draw();
-	replace(main, h('div.head', h('h1', t('nav.workers'))), lead, trouble, list);
+	replace(main, h('div.head', h('h1', t('nav.workers'))), lead, trouble, list, none);
 	poll(at.signal, 3000, draw);
 }

@@ -6,6 +6,7 @@ import axe
 import trabajos
 import webdriver
 from cable import Cable
+from receiver import Receiver
 
 # An answer that says no is told in the console too; whether it is right is the tests' business. And what axe-core itself does.
 EXPECTED = re.compile(r"Canvas2D: Multiple readback|Failed to load resource: (the server responded with a status of (4|503)|net::ERR_)")
@@ -22,16 +23,25 @@ def driver():
 
 
 @pytest.fixture(scope="session")
-def observer(stack):
-    daemon = trabajos.observer(stack, "page-observer").start()
+def receiver():
+    """Whom webhooks of jobs that the page submits may call."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="module")
+def observer(stack, receiver):
+    """No longer than it is needed: it would take other tests' webhooks, and may not deliver them."""
+    daemon = trabajos.observer(stack, "page-observer", WEBHOOK_ALLOW=receiver.url + "/").start()
     yield daemon
     daemon.end()
 
 
 @pytest.fixture(scope="session")
-def cable(stack, driver):
+def cable(stack, driver, receiver):
     """The way to a frontend of the page's own, which can be cut; at the address that the realm knows the page by."""
-    daemon = trabajos.frontend(stack, "page").start()
+    daemon = trabajos.frontend(stack, "page", WEBHOOK_ALLOW=receiver.url + "/").start()
     cable = Cable(trabajos.port_of(stack.env["FRONTEND_URL"]), trabajos.port_of(daemon.url))
     yield cable
     cable.end()
@@ -58,13 +68,27 @@ def open_browser(driver):
         browser.end()
 
 
-def log_in(browser, url, name, button="Log in"):
-    browser.open(url)
-    browser.click(".door button.primary", button)
+def fill_in(browser, name):
+    """Keycloak's form, which is there or comes."""
     browser.type("#username", name)
     browser.type("#password", name)
     browser.click("#kc-login")
+
+
+def log_in(browser, url, name, button="Log in"):
+    browser.open(url)
+    browser.click(".door button.primary", button)
+    fill_in(browser, name)
     browser.see(".who", name)
+
+
+def write_afresh(browser):
+    """The form of a new job with all its options, empty whatever was written before."""
+    browser.see("form")
+    if browser.all("main .notice button"):
+        browser.click("main .notice button", "Start afresh")
+        browser.gone("main .notice")
+    browser.run("document.querySelector('details').open = true")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ printf '\033[31mFAIL\033[0m group 10: 3 of 12\n' >&2; exit 3"""
 TRAIN = r"""i=0; while :; do i=$((i+1)); printf '\033[36mepoch %3d\033[0m  loss %s\n' $i $(awk "BEGIN{printf \"%.4f\", 2/(1+$i/7)}"); sleep 0.2; done"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(stack, users, repositories, session_worker, observer):
     """Jobs of every kind: key by name."""
     def repository(name, files):

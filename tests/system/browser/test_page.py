@@ -3,16 +3,13 @@
 import base64
 import json
 import re
-import uuid
 
 import pytest
 
 import trabajos
-from conftest import log_in
-from webdriver import ENTER
+from conftest import EXPECTED, log_in, write_afresh
 
 TICKS = "i=0; while :; do i=$((i+1)); echo \"tick $i\"; sleep 0.2; done"
-FIRST_VIEW_MOST = 100 * 1024
 
 
 def lines(browser):
@@ -22,6 +19,11 @@ def lines(browser):
 
 def await_lines(browser, what, enough):
     return trabajos.wait_for(what, lambda: (lambda found: enough(found) and found)(lines(browser)))
+
+
+def said(browser):
+    """What whoever cannot see the page was told last."""
+    return browser.run("return document.querySelector('body > .unseen[role=status]').textContent")
 
 
 @pytest.fixture
@@ -39,11 +41,24 @@ def job(go, users, script):
 
 # ---- coming and going
 
-def test_a_visitor_is_told_what_this_is_logs_in_stays_where_they_are_and_logs_out_on_both_sides(open_browser, url):
+@pytest.fixture(scope="module")
+def visitor(open_browser, url):
+    """Before the door, on the way to a page."""
     browser = open_browser()
-    place = url + "/#/new"
-    browser.open(place)
+    browser.open(url + "/#/new")
     browser.see(".door", "runs a git repository")
+    return browser
+
+
+def test_the_door_is_open_to_everybody(visitor, axe_source):
+    assert visitor.axe(axe_source) == []
+    visitor.look(1280, 900, "dark")
+    assert visitor.axe(axe_source) == []
+    visitor.look(1280, 900)
+
+
+def test_a_visitor_logs_in_stays_where_they_are_and_logs_out_on_both_sides(visitor, url):
+    browser, place = visitor, url + "/#/new"
     browser.click(".door button", "Log in")
     browser.type("#username", "user")
     browser.type("#password", "user")
@@ -61,11 +76,11 @@ def test_a_visitor_is_told_what_this_is_logs_in_stays_where_they_are_and_logs_ou
     browser.see(".door")
     browser.click(".door button", "Log in")
     browser.see("#username")
-    assert browser.console() == []
+    assert [one for one in browser.console() if not EXPECTED.search(one)] == []
 
 
-def test_the_token_is_renewed_before_it_ends_and_a_session_that_was_ended_is_told(open_browser, stack, url):
-    browser = open_browser()
+def test_the_token_is_renewed_before_it_ends_and_a_session_that_was_ended_is_told(visitor, stack, url):
+    browser = visitor
     log_in(browser, url, "user2")
     admin, realm = stack.keycloak_admin(), stack.env["KEYCLOAK_ADMIN_URL"] + "/admin/realms/cloudcomputing"
     who = admin.get(realm + "/users", params={"username": "user2", "exact": "true"}).json()[0]["id"]
@@ -86,43 +101,20 @@ def test_the_token_is_renewed_before_it_ends_and_a_session_that_was_ended_is_tol
     browser.see("#username")
 
 
-@pytest.fixture(scope="module")
-def newcomer(open_browser, url):
-    """A Spanish browser, with what its first view of the list took: (browser, bytes, hosts)."""
-    browser = open_browser("es-ES")
-    log_in(browser, url, "user", "Entrar")
-    browser.see("h1", "Trabajos")
-    size = browser.run("""return performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
-        .filter((one) => one.name.startsWith(location.origin)).reduce((sum, one) => sum + (one.transferSize || one.encodedBodySize), 0)""")
-    hosts = browser.run("return performance.getEntriesByType('resource').map((one) => new URL(one.name).origin)")
-    return browser, size, set(hosts)
-
-
-def test_spanish_is_spoken_to_a_browser_that_prefers_it(newcomer):
-    browser = newcomer[0]
-    assert browser.run("return document.documentElement.lang") == "es"
-    browser.see(".who button", "Salir")
-    assert browser.console() == []
-
-
-def test_the_first_view_is_small_and_asks_nobody_but_its_server_and_the_issuer(newcomer, url, stack):
-    _, size, hosts = newcomer
-    assert 0 < size < FIRST_VIEW_MOST
-    assert hosts <= {url, re.match("https?://[^/]*", stack.env["KEYCLOAK_ISSUER"])[0]}
-
-
 # ---- submit, watch, act
 
 def test_a_job_is_submitted_watched_live_cancelled_and_run_again(go, script, worker):
     repository = script(TICKS)
     browser = go("user", "new")
+    write_afresh(browser)
     browser.type("#f-url", repository.url)
-    browser.click("summary")
     browser.type("#f-labels", "team=red")
     browser.click("form button.primary")
     browser.see(".job-head .pill", "Running")
     await_lines(browser, "two ticks", lambda found: found[:2] == ["tick 1", "tick 2"])
-    browser.see(".pill", "Running")  # it was seen while it ran
+    browser.see(".runs", "./main.sh")  # what it runs, and of which commit, is known before it has ended
+    browser.see(".from code", repository.commit[:10])
+    browser.see(".job-head .pill", "Running")
     browser.see(".state", "live")
     assert "running.svg" in browser.run("return document.querySelector('link[rel=icon]').href")
 
@@ -130,8 +122,8 @@ def test_a_job_is_submitted_watched_live_cancelled_and_run_again(go, script, wor
     browser.see("dialog", "Cancel this job?")
     browser.click("dialog button", "Cancel the job")
     browser.see(".job-head .pill", "Cancelled")
+    assert said(browser) == "Cancelled"
     browser.see(".outcome", "It was cancelled")
-    browser.see(".facts", "./main.sh")
 
     browser.click(".part-actions button", "Run again")
     browser.see(".job-head .pill", re.compile("Running|Waiting"))
@@ -149,15 +141,15 @@ def test_a_job_is_submitted_watched_live_cancelled_and_run_again(go, script, wor
 
 def test_what_is_wrong_with_a_submission_stands_beside_its_field(go):
     browser = go("user", "new")
-    browser.see("form")
+    write_afresh(browser)
     browser.click("form button.primary")
     browser.see("#f-url-wrong", "Give the address")
     browser.type("#f-url", "ftp://example.org/x")
     browser.click("form button.primary")
     browser.see("#f-url-wrong", "ftp")
     browser.type("#f-url", "https://example.org/x.git")
-    browser.click("summary")
-    browser.type("#f-priority", "1000")
+    browser.run("document.querySelector('details').open = false")  # it is unfolded for what is wrong in it
+    browser.run("document.querySelector('#f-priority').value = '1000'")
     browser.click("form button.primary")
     browser.see("#f-priority-wrong", "-100")
     assert browser.run("return document.activeElement.name") == "priority"
@@ -175,7 +167,7 @@ def test_an_outcome_is_told_in_words_with_whose_fault_it_was(job, worker):
 def test_who_waits_is_told_why_and_until_when(job, worker, observer):
     browser, _ = job("true", run_after=3600)
     browser.see(".waiting", "not to run before")
-    first = browser.see(".eta", re.compile(r"(Not before|Starts in) 59 min")).text()
+    first = browser.see(".eta", re.compile(r"(Not for another|Starts in) 59 min")).text()
     trabajos.wait_for("a shorter time", lambda: browser.see(".eta").text() != first)
 
 
@@ -235,37 +227,7 @@ def test_a_log_can_be_paused_and_downloaded(job, worker):
     assert text == "".join(f"tick {n}\n" for n in range(1, 21))
 
 
-# ---- the list
-
-def test_the_list_is_live_filtered_and_walked_by_the_keyboard(go, users, script, worker):
-    label = str(uuid.uuid4())
-    browser = go("user2", f"?label={label}")
-    repository = script("true")
-    keys = []
-    for n in range(3):
-        answer = users["user2"].get("/api/v1/trabajos", "POST", {"Content-Type": "application/json"},
-                                    json.dumps({"url": repository.url, "labels": {label: str(n)}}))
-        keys.insert(0, answer.json()["key"])
-        browser.see(f".job[data-key='{keys[0]}']")  # by itself
-    for key in keys:
-        browser.see(f".job[data-key='{key}'] .pill", "Done")
-    order = browser.run("return [...document.querySelectorAll('.job')].map((row) => row.dataset.key)")
-    assert order == keys
-
-    browser.run("document.activeElement.blur()")
-    browser.press("jj")
-    assert browser.run("return document.activeElement.closest('.job').dataset.key") == keys[1]
-    browser.press(ENTER)
-    browser.see(".facts", keys[1])
-
-    go("user2", f"?label={label}")
-    browser.click(".chip", "Failed")
-    browser.see(".empty", "No job fits")
-    browser.click(".chip", "Failed")
-    browser.see(f".job[data-key='{keys[0]}']")
-    browser.type("input[name=text]", f"{label}=1" + ENTER)
-    trabajos.wait_for("the one that fits", lambda: browser.run("return [...document.querySelectorAll('.job')].map((row) => row.dataset.key)") == [keys[1]])
-
+# ---- each their own
 
 def test_two_users_at_once_never_see_each_others_jobs(job, go, users, script, worker):
     mine, key = job("echo mine")
@@ -299,7 +261,7 @@ def test_dead_letters_tell_why_and_how_often_and_are_replayed_alone_or_together(
     browser.gone(f".dead li[data-key='{keys[0]}']")
     for key in keys[1:]:
         browser.click(f".dead li[data-key='{key}'] input")
-    browser.click(".tools button", "Run the chosen again (2)")
+    browser.click(".tools button", "Run selected again (2)")
     browser.see(".notice.good", "2 jobs are back")
     assert all(users["user"].get(f"/api/v1/trabajos/{key}").json()["attempt"] >= 2 for key in keys)
 
@@ -312,7 +274,7 @@ def test_administrators_see_workers_with_what_they_run_and_why_there_are_so_many
     browser.see(f"{its} .badge", "busy")
     browser.click(f"{its} .worker-head button", "Drain")
     browser.click("dialog button", "Drain")
-    browser.see(f"{its} .badge", "takes no more")
+    browser.see(f"{its} .badge", "taking no more")
     browser.click(f"{its} .worker-head button", "Take jobs again")
     browser.see(f"{its} .badge", "busy")
     go("admin", "scale")
@@ -370,36 +332,10 @@ def test_artifacts_are_listed_and_looked_at_where_that_is_harmless(go, users, re
     looks = browser.run("return [...document.querySelectorAll('.artifacts li')].map((row) => [row.querySelector('.path').textContent, row.querySelectorAll('button').length])")
     assert dict(looks) == {"out/a.txt": 2, "out/b.html": 1, "out/c.svg": 1, "out/d.png": 2, "out/<img src=x>.txt": 2}
     for css in (".artifacts li:nth-of-type(2) button", ".artifacts li:nth-of-type(5) button"):
-        browser.click(css, "Look")
+        browser.click(css, "Preview")
     browser.see(".preview pre", evil)
     trabajos.wait_for("the picture", lambda: browser.run("const one = document.querySelector('.preview img'); return one && one.naturalWidth === 1"))
     browser.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=browser.profile)
     browser.click(".artifacts li:nth-of-type(3) button", "Download")
     trabajos.wait_for("the download", lambda: open(f"{browser.profile}/b.html").read() == evil)
     assert browser.run("return window.hacked === undefined")
-
-
-# ---- for everybody
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_finding_of_axe(go, users, script, worker, observer, axe_source, scheme):
-    done = users["admin"].run(script(r"printf '\033[31mred\033[0m\n'; exit 1").url, retries=0)[0]
-    places = [("", ".job"), ("new", "form"), (f"job/{done}", ".outcome"), ("dead", ".tools"), ("workers", ".worker"), ("scale", ".now")]
-    for place, css in places:
-        browser = go("admin", place)
-        browser.look(1280, 900, scheme)
-        browser.see(css)
-        assert (place, browser.axe(axe_source)) == (place, [])
-    browser.look(1280, 900)
-
-
-def test_every_page_fits_a_telephone(go, users, script, worker, observer):
-    done = users["admin"].run(script("exit 1").url)[0]
-    try:
-        for place, css in [("", ".job"), ("new", "form"), (f"job/{done}", ".outcome"), ("dead", ".tools"), ("workers", ".worker"), ("scale", ".now")]:
-            browser = go("admin", place)
-            browser.look(360, 740)
-            browser.see(css)
-            assert browser.run("return document.documentElement.scrollWidth") <= 360, place
-    finally:
-        browser.look(1280, 900)

@@ -12,7 +12,7 @@ import requests
 from trabajos import wait_for
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
+ENTER, ESCAPE, TAB, DOWN, SPACE = "\ue007", "\ue00c", "\ue004", "\ue015", " "
 # Headless, alone, and asking nobody but the page's servers for anything.
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-color-profile=srgb", "--hide-scrollbars"]
@@ -131,10 +131,40 @@ class Browser:
             self.ask("POST", f"/element/{node.id}/clear")
         self.ask("POST", f"/element/{node.id}/value", text=text)
 
+    def choose(self, css, text):
+        """Among a select's options."""
+        self.see(css)
+        next(option for option in self.all(f"{css} option") if option.text() == text).click()
+
     def press(self, keys):
         """To whatever has the focus."""
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self.ask("POST", "/actions", actions=[{"type": "key", "id": "keyboard", "actions": actions}])
+
+    def tab_to(self, css, text=None, most=80):
+        """By the Tab key alone; wherever it stops on the way, that is to be seen."""
+        for _ in range(most):
+            self.press(TAB)
+            hit, seen, what = self.run("""
+                const [css, text] = arguments, one = document.activeElement;
+                const framed = (node) => node && getComputedStyle(node).outlineStyle !== 'none' && parseFloat(getComputedStyle(node).outlineWidth) > 0;
+                return [one.matches(css) && (!text || one.textContent.includes(text)), one === document.body || framed(one) || framed(one.closest('.job')), one.outerHTML.slice(0, 200)];
+            """, css, text)
+            assert seen, f"the focus is not seen: {what}"
+            if hit:
+                return
+        raise Failed(f"Tab does not come to {css} {text or ''} at {self.address()}")
+
+    def focused(self):
+        """What has the focus, in words."""
+        return self.run("const one = document.activeElement; return `${one.tagName.toLowerCase()} ${one.name || one.getAttribute('aria-label') || one.textContent.trim()}`.slice(0, 100)")
+
+    def accessibility(self):
+        """What a screen reader is told: [(role, name, properties), …]."""
+        self.cdp("Accessibility.enable")
+        nodes = self.cdp("Accessibility.getFullAXTree")["nodes"]
+        return [(node["role"]["value"], node.get("name", {}).get("value", ""), {one["name"]: one["value"].get("value") for one in node.get("properties", [])})
+                for node in nodes if not node["ignored"]]
 
     def text(self):
         return self.run("return document.body.innerText")
@@ -156,14 +186,14 @@ class Browser:
         self.complaints += [entry["message"] for entry in self.ask("POST", "/se/log", type="browser") if entry["level"] in ("SEVERE", "WARNING")]
         return self.complaints
 
-    def axe(self, source):
+    def axe(self, source, **options):
         """Findings of axe-core that are serious or worse."""
         self.run(f"if (!window.axe) {{ {source}\n; window.axe = axe; }}")
         found = self.run_async("""
-            const done = arguments[0];
-            axe.run(document, {resultTypes: ['violations']}).then((all) => done(JSON.stringify(all.violations.filter((one) =>
+            const [options, done] = arguments;
+            axe.run(document, {resultTypes: ['violations'], ...options}).then((all) => done(JSON.stringify(all.violations.filter((one) =>
                 one.impact === 'serious' || one.impact === 'critical').map((one) => ({id: one.id, help: one.help,
-                    nodes: one.nodes.slice(0, 5).map((node) => node.html + ' ' + node.failureSummary)}))))).catch((error) => done('"' + error + '"'));""")
+                    nodes: one.nodes.slice(0, 5).map((node) => node.html + ' ' + node.failureSummary)}))))).catch((error) => done('"' + error + '"'));""", options)
         return json.loads(found)
 
 
@@ -185,6 +215,9 @@ class Node:
 
     def attribute(self, name):
         return self.ask("GET", f"/attribute/{name}")
+
+    def property(self, name):
+        return self.ask("GET", f"/property/{name}")
 
     def click(self):
         self.ask("POST", "/click")
