@@ -39,9 +39,6 @@ void limits_group_read(const struct limits_group *group, pid_t tree, struct limi
 // Processor time of everything that lives below `tree`, it included, and of all that they have reaped; -1: unknown. Reads all of
 // /proc: not for often.
 int64_t limits_tree_cpu_us(pid_t tree);
-// RLIMIT_NOFILE of a process that is to have so many files: one more where that leaves a mark of whoever has them all (init/endings.c)
-// and where this process may have as many itself.
-int64_t limits_files_bound(int64_t open_files);
 // Whether a process of it, or of what lives below `tree` where there are no groups, has at least as many descriptors now.
 bool limits_group_files(const struct limits_group *group, pid_t tree, int64_t least);
 // So far: processes that the kernel killed for memory, forks that it refused. 0 where no group counts them.

@@ -1,14 +1,12 @@
 // One box's group: made, bounded, read, killed, removed. And the sampler for what no group counts: the tree of processes below
 // the box's pid 1, which is complete, because orphans of a pid namespace become its children.
 #include "lib/mem.h"
-#include "worker/init/spec.h"
 #include "worker/limits_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 struct limits_group {
@@ -234,12 +232,6 @@ int64_t limits_tree_cpu_us(pid_t tree) {
 }
 
 // ---- open files
-
-int64_t limits_files_bound(int64_t open_files) {
-	struct rlimit own;
-	bool more = getrlimit(RLIMIT_NOFILE, &own) == 0 && (rlim_t)open_files < own.rlim_max;
-	return more && spec_bound_marks(open_files + 1) ? open_files + 1 : open_files;
-}
 
 // The table of descriptors has at least as many places (FDSize, a power of two) as descriptors; it tells at once that a process
 // has few.

@@ -45,7 +45,7 @@
 //                   (its fault: too deep, too large, too many), closes what is outside, sets the rlimits,
 //                   enforces Landlock (its rules were made before "ready"; without them where the kernel has none),
 //                   executes the command in a session of its own ("started", or "refused": exit code 126 or 127), with a second
-//                   filter, which refuses nothing and shows pid 1 the processes that fail
+//                   filter, which refuses nothing and has pid 1 asked about open files
 //   7  init         waits; at the command's end kills and reaps all else, says "ended" with the wait status and the usage
 //   8  worker       reads both pipes to their ends and calls done. The box ends by itself, its group is removed behind
 //
@@ -58,11 +58,10 @@
 // anonymous memory above the job's limit ends the box within 50 ms. What is neither (memfd, shared anonymous maps) has the
 // wall. Inodes of a tmpfs are kernel memory, cannot be limited by bubblewrap, and are counted by pid 1 every 100 ms.
 //
-// Open files: the kernel bounds them by process, and counts no call that it refused for it. So pid 1 looks at each process that is
-// about to end by a failure of its own, whether it has ever had all that it may (init/endings.c). Who is ended by a signal from
-// elsewhere, and all at level reduced, where there is no /proc to look into, is seen by the sampler only, every 100 ms. It ends
-// nothing: should the job fail, that is why (outcome `files`). A code of its own, since neither more memory nor more processes
-// would help.
+// Open files: the kernel bounds them by process, and counts no call that it refused for it. So pid 1 is asked when a process begins
+// to use the last descriptor that it can have, and counts (init/files.c). Who does not use it, and all at level reduced, where
+// there is no /proc to look into, is seen by the sampler only, every 100 ms. It ends nothing: should the job fail, that is why
+// (outcome `files`). A code of its own, since neither more memory nor more processes would help.
 //
 // Levels: `full` is all of this. `reduced`: the machine (a container, mostly) does not let a /proc be mounted; /proc is then an
 // empty read-only folder, and user namespaces are refused by the filter only. `none`: no bubblewrap, no namespaces; a uid of its

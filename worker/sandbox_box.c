@@ -215,7 +215,7 @@ static int make_spec(const struct box_maker *maker, const struct sandbox_job *jo
 	struct spec spec = {
 		.magic = SPEC_MAGIC,
 		.file_bytes = limits->file_bytes,
-		.open_files = limits_files_bound(limits->open_files),
+		.open_files = limits->open_files,
 		.files_most = files_most(limits->disk_bytes),
 		.network = job->egress,
 		.cpu_s = limits->cpu_s,

@@ -137,13 +137,12 @@ static void sample_cpu(struct sandbox_run *run) {
 	sandbox_kill(run);
 }
 
-// For those that are ended by a signal; pid 1 looks at others (init/endings.c). Being at the limit ends nothing: the calls are
-// refused, and the job may cope.
+// For those that pid 1 is not asked about (init/files.c). Being at the limit ends nothing: the calls are refused, and the job may
+// cope.
 static void sample_files(struct sandbox_run *run) {
 	const struct box *box = &run->cell->box;
 	if (run->report.files_hit || run->limits.open_files <= 0 || run->samples % FILES_EVERY != 0) return;
-	run->report.files_hit = limits_group_files(
-		box->group, box->bare ? box->pid : box->init_pid, limits_files_bound(run->limits.open_files));
+	run->report.files_hit = limits_group_files(box->group, box->bare ? box->pid : box->init_pid, run->limits.open_files);
 }
 
 static void take_sample(void *arg) {

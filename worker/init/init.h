@@ -70,15 +70,16 @@ struct command {
 int supervise(const struct command *command, bool *whole);
 
 // ---- start.c
-// Executes the command in a session of its own. 0, or errno: it could not be executed. *listener: what endings_look is to be
-// called for, when it is readable; -1: its processes' endings are not seen.
+// Executes the command in a session of its own. 0, or errno: it could not be executed. *listener: files_answer is to be called
+// whenever it is readable; -1: nobody asks.
 int start(const struct command *command, pid_t *pid, int *listener) MUST_USE;
 
-// ---- endings.c
-// This process, and all that it starts, ask before they end in failure. A descriptor for whoever is to answer; -1: not here.
-int endings_watch(void) MUST_USE;
-// Answers one that asks. Whether it has had as many files open as it can have.
-bool endings_look(int listener, int64_t bound);
+// ---- files.c
+// This process, and all that it starts, ask when they use the last descriptor that they can have. A descriptor for whoever is to
+// answer; -1: not here.
+int files_watch(int64_t bound) MUST_USE;
+// Answers one that asks. *found becomes true where it has as many open as it can have.
+void files_answer(int listener, int64_t bound, bool *found);
 
 // ---- glob.c
 bool glob_fits(const char *pattern, const char *name);

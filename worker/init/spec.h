@@ -13,14 +13,13 @@
 //   {"event":"refused","errno":n,"what":"npm"}             the command could not be executed: the job's own fault
 //   {"event":"failed","errno":n,"what":"copy: a/b","tree":true|false}   the box could not go on; tree: the tree's fault
 //   {"event":"ended","status":wait status,"at_us":n,"user_us":n,"kernel_us":n,"maxrss_kb":n,"disk_full":true|false,
-//     "files_full":true|false,"collecting":true|false}    files_full: a process that failed had all its files open (as far as is
-//                                                         seen); collecting: its artifacts are read now, and "collected" follows
+//     "files_full":true|false,"collecting":true|false}    files_full: a process had all its files open (as far as is seen);
+//                                                         collecting: its artifacts are read now, and "collected" follows
 //   {"event":"collected"}
 //
 // Whatever else arrives are complaints of bubblewrap, whose standard error is the same socket.
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 // The box's descriptors.
@@ -37,12 +36,6 @@
 #define SPEC_SLIRP      "/usr/bin/slirp4netns"
 #define SPEC_NFT        "/usr/sbin/nft"
 #define SPEC_NAMESERVER "10.0.2.3"
-
-// A bound of open files (RLIMIT_NOFILE) by which the kernel's table of descriptors, whose size is a power of two, has a size of its
-// own for processes that reached it. Shells have descriptors of their own up to 255.
-static inline bool spec_bound_marks(int64_t bound) {
-	return bound > 256 && ((bound - 1) & (bound - 2)) == 0;
-}
 
 #define SPEC_MAGIC     0x54524231U // "TRB1"
 #define SPEC_BYTES_MAX (8 << 20)

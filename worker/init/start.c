@@ -53,15 +53,14 @@ static int be_born(void *arg) {
 	(void)setsid();
 	for (int i = 1; i < NSIG; i++) (void)signal(i, SIG_DFL);
 	if (dup2(SPEC_FD_OUT, STDOUT_FILENO) >= 0 && dup2(SPEC_FD_ERR, STDERR_FILENO) >= 0) {
-		int listener = birth->socket < 0 ? -1 : endings_watch();
+		int listener = birth->socket < 0 ? -1 : files_watch(command->open_files);
 		if (listener >= 0) send_listener(birth->socket, listener);
 		(void)sigprocmask(SIG_SETMASK, &none, NULL);
 		// An executable text without "#!" is a shell script, as every shell treats it.
 		(void)execvpe(command->argv[0], command->argv, command->env);
 	}
 	birth->number = errno;
-	// With any other code the filter would have this process ask its parent, who waits for it.
-	_exit(0);
+	_exit(127);
 }
 
 int start(const struct command *command, pid_t *pid, int *listener) {

@@ -19,7 +19,7 @@ struct watch {
 	const struct command *command;
 	pid_t main;
 	int signals;
-	int endings;        // -1: nobody asks
+	int files;          // -1: nobody asks
 	bool ended, killed; // the command; by the worker's order
 	int status;
 	bool disk_full, files_full;
@@ -92,19 +92,18 @@ static void hear(struct watch *watch) {
 	_exit(72);
 }
 
-static void look_at_ending(struct watch *watch, struct pollfd *polled) {
-	if (polled->revents & POLLIN) {
-		if (endings_look(watch->endings, watch->command->open_files)) watch->files_full = true;
-	} else if (polled->revents) {
+static void answer(struct watch *watch, struct pollfd *polled) {
+	if (polled->revents & POLLIN)
+		files_answer(watch->files, watch->command->open_files, &watch->files_full);
+	else if (polled->revents)
 		polled->fd = -1; // nobody is left who could ask
-	}
 }
 
 static void wait_for_end(struct watch *watch) {
 	struct pollfd polled[] = {
 		{.fd = watch->signals, .events = POLLIN},
 		{.fd = SPEC_FD_SOCKET, .events = POLLIN},
-		{.fd = watch->endings, .events = POLLIN},
+		{.fd = watch->files, .events = POLLIN},
 	};
 	for (int64_t due_us = say_now_us() + SAMPLE_US;;) {
 		reap(watch);
@@ -118,7 +117,7 @@ static void wait_for_end(struct watch *watch) {
 		struct signalfd_siginfo info[8];
 		if (polled[0].revents) (void)!read(watch->signals, info, sizeof(info));
 		if (polled[1].revents) hear(watch);
-		look_at_ending(watch, &polled[2]);
+		answer(watch, &polled[2]);
 	}
 }
 
@@ -145,7 +144,7 @@ static int watch_signals(void) {
 }
 
 int supervise(const struct command *command, bool *whole) {
-	struct watch watch = {.command = command, .signals = watch_signals(), .endings = -1};
+	struct watch watch = {.command = command, .signals = watch_signals(), .files = -1};
 	if (watch.signals < 0) {
 		say_failed("init: signals", errno, false);
 		return 71;
@@ -161,7 +160,7 @@ int supervise(const struct command *command, bool *whole) {
 	}
 	// Before it is executed: what it does at once must not seem to come before its start.
 	int64_t at_us = say_now_us();
-	int number = start(command, &watch.main, &watch.endings);
+	int number = start(command, &watch.main, &watch.files);
 	if (number != 0) {
 		// The file is there: what is not is the loader that it names (PT_INTERP), as with programs for another libc.
 		bool there = number == ENOENT && strchr(command->argv[0], '/') && access(command->argv[0], F_OK) == 0;
