@@ -73,7 +73,7 @@ PROGRAMS := $(addprefix $(BIN)/,trabajos-frontend trabajos-worker trabajos-fetch
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(filter tests/unit/test_%.c,$(UNIT_C)))
 ifeq ($(SAN),thread)
 # librdkafka's threads are C11's, which the sanitizer does not know: it crashes in their first callback.
-UNIT := $(filter-out $(B)/unit/test_kafka% $(B)/unit/test_housekeeping,$(UNIT))
+UNIT := $(filter-out $(B)/unit/test_kafka% $(B)/unit/test_housekeeping $(B)/unit/test_trabajo,$(UNIT))
 endif
 
 all: $(PROGRAMS) $(if $(FAILPOINTS),$(B)/clock.so) ## build the programs into bin/

@@ -211,7 +211,7 @@ static void private_link_local_metadata_loopback_own_and_denied_addresses_are_no
 static void binding_to_the_interface_is_no_way_around_the_filter(void **state) {
 	(void)state;
 	require_egress();
-	static const char *const env[] = {"BIND_TO=tap0", NULL};
+	static const char *const env[] = {"BIND_TO=tap0", "ASAN_OPTIONS=detect_leaks=0", NULL};
 	AUTO_RESULT struct rig_result result;
 	dial_in_box(REFUSED, env, true, &result);
 	assert_nothing_reached(&result);
@@ -226,7 +226,7 @@ static void nothing_is_reached_by_ipv6(void **state) {
 	static const char list[] =
 		PUBLIC_V6 " 8080\n" ROUTER_V6 " 8080\n" HERE_V6 " 8080\n::1 8080\nfe80::2 8080\nfd00::3 8080\n"
 			  "::ffff:" METADATA " 8080\n::ffff:" ROUTER " 8080\n64:ff9b::5db8:d822 8080\n";
-	static const char *const bound[] = {"BIND_TO=tap0", NULL};
+	static const char *const bound[] = {"BIND_TO=tap0", "ASAN_OPTIONS=detect_leaks=0", NULL};
 	for (int i = 0; i < 2; i++) {
 		AUTO_RESULT struct rig_result result;
 		dial_in_box(list, i == 0 ? NULL : bound, true, &result);
