@@ -1,4 +1,4 @@
--- Lists of jobs by a status that few jobs have, and filters that cost less for each job that they look at.
+-- Lists of jobs: by a text, by a status that few jobs have, and with filters that cost less for each job that they look at.
 
 -- What ended otherwise than well, in the order of lists. A job that Finished has no row, and costs nothing by it.
 CREATE TABLE unsuccessful (
@@ -51,6 +51,14 @@ SELECT owner, status, posted_at, key, usuario FROM trabajos WHERE status IN ('Fa
 
 -- ---- lists
 
+DROP FUNCTION api_list(text, text, uuid, bigint, integer, integer, text[], text, text, boolean, timestamptz, timestamptz);
+
+CREATE FUNCTION api_label_has(labels jsonb, needle text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM jsonb_each_text(labels) l
+        WHERE strpos(lower(l.key COLLATE "und-x-icu"), needle) > 0 OR strpos(lower(l.value COLLATE "und-x-icu"), needle) > 0)
+$$;
+
 -- Whether a job passes a list's filters, each NULL: any. needle: in small letters; quoted: the same as it stands in JSON, since what is
 -- not in a label's JSON cannot be in the label.
 CREATE FUNCTION api_listed(
@@ -94,7 +102,7 @@ END $$;
 --
 -- Jobs are walked in the order of the list; where none that Finished is wanted, those alone that have not ended, or ended otherwise.
 -- The statement is made for the question, so that what is not asked for costs nothing for each job.
-CREATE OR REPLACE FUNCTION api_list(
+CREATE FUNCTION api_list(
     owned_by text, shown_as text, behind uuid, behind_us bigint, most integer, look_at integer, statuses text[], label text,
     label_value text, newest_first boolean, since timestamptz, until timestamptz, contains text DEFAULT NULL,
     OUT items text, OUT next text, OUT known boolean
