@@ -70,6 +70,14 @@ static void push_launch(struct arguments *arguments, const struct box_maker *mak
 	push(arguments, mem_strdup("--"));
 }
 
+// Where the kernel's own code lies, which some machines tell everybody: a device that cannot be opened (nodev) lies over each.
+static void push_masks(struct arguments *arguments) {
+	static const char *const masked[] = {"/proc/kallsyms", "/proc/modules"};
+	for (size_t i = 0; i < COUNT_OF(masked); i++)
+		if (access(masked[i], F_OK) == 0)
+			push_all(arguments, (const char *const[]){"--ro-bind", "/dev/null", masked[i], NULL});
+}
+
 static void push_bwrap(struct arguments *arguments, const struct box_maker *maker, const struct box *box) {
 	static const char *const always[] = {"--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
 		"--unshare-uts", "--unshare-cgroup-try", "--uid", "1000", "--gid", "1000", "--hostname", "trabajo",
@@ -83,6 +91,7 @@ static void push_bwrap(struct arguments *arguments, const struct box_maker *make
 	for (char **bind = maker->root.binds; *bind; bind++)
 		push_all(arguments, (const char *const[]){"--ro-bind", *bind, *bind, NULL});
 	push_all(arguments, maker->level == SANDBOX_FULL ? full : reduced);
+	if (maker->level == SANDBOX_FULL) push_masks(arguments);
 	// Without the last, /dev itself would be a place without bounds to write to.
 	static const char *const devices[] = {
 		"--dev", "/dev", "--size", SHM_BYTES, "--tmpfs", "/dev/shm", "--remount-ro", "/dev", NULL};

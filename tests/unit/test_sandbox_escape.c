@@ -261,15 +261,22 @@ static int leave_something(void) {
 
 static const char root_only[] = "the kernel asks for root";
 
-// Addresses of the kernel's own code: what an exploit would begin with. Zeros are none.
+// A line of one of these has an address of the kernel's own code: what an exploit would begin with. Zeros are none.
+static bool shows_addresses(const char *path) {
+	AUTO_FCLOSE FILE *file = fopen(path, "re");
+	char line[1024];
+	while (file && fgets(line, sizeof(line), file)) {
+		const char *hexadecimal = strstr(line, "0x");
+		if (strtoull(hexadecimal ? hexadecimal : line, NULL, 16) > UINT32_MAX) return true;
+	}
+	return false;
+}
+
 static int read_kernel_addresses(void) {
-	AUTO_FCLOSE FILE *symbols = fopen("/proc/kallsyms", "re");
-	unsigned long long address = 0;
-	char line[512];
-	if (!symbols) return escape_refused("/proc/kallsyms");
-	while (address == 0 && fgets(line, sizeof(line), symbols)) address = strtoull(line, NULL, 16);
+	if (shows_addresses("/proc/kallsyms")) return escape_achieved("the kernel's symbols");
+	if (shows_addresses("/proc/modules")) return escape_achieved("its modules");
 	errno = EPERM;
-	return address ? escape_achieved("the kernel's addresses") : escape_refused("/proc/kallsyms shows zeros");
+	return escape_refused("no address is shown");
 }
 
 static const struct escape escapes[] = {

@@ -136,6 +136,12 @@ static void no_write_existing(const char *path) {
 	if (fd >= 0) close(fd);
 }
 
+static void no_read(const char *path) {
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	expect(fd < 0, "files: %s can be read", path);
+	if (fd >= 0) close(fd);
+}
+
 static void probe_files(const struct wanted *wanted) {
 	static const char *const places[] = {
 		"/probe", "/usr/probe", "/usr/bin/probe", "/etc/probe", "/dev/probe", "/proc/probe", "/var/probe"};
@@ -143,7 +149,9 @@ static void probe_files(const struct wanted *wanted) {
 		"/proc/sys/vm/drop_caches", "/proc/sysrq-trigger", "/proc/1/mem", "/proc/1/oom_score_adj", "/etc/passwd",
 		SPEC_INIT};
 	for (size_t i = 0; i < COUNT_OF(places); i++) no_write(places[i]);
+	static const char *const secret[] = {"/proc/kallsyms", "/proc/modules", "/proc/kcore"};
 	for (size_t i = 0; i < COUNT_OF(kernel); i++) no_write_existing(kernel[i]);
+	for (size_t i = 0; i < COUNT_OF(secret); i++) no_read(secret[i]);
 	expect(access(wanted->dir, F_OK) != 0, "files: the worker's folder can be seen");
 	expect(access("/etc/shadow", F_OK) != 0, "files: /etc/shadow can be seen");
 	expect(access("/sys/kernel", F_OK) != 0, "files: /sys can be seen");
