@@ -1,8 +1,9 @@
-// Starts a no-op again and again: plainly, in bubblewrap by hand, in a box made for it, and in one made ahead; in turns, so that
-// what disturbs hits all of them. Prints one line of JSON for each start.
+// Starts a no-op again and again: plainly, in bubblewrap by hand, in that and a control group, in a box made for it, and in one
+// made ahead; in turns, so that what disturbs hits all of them. Prints one line of JSON for each start.
 //
 //     bench-start-boxes TRABAJOS-INIT FOLDER COUNT
 #include "lib/mem.h"
+#include "worker/limits.h"
 #include "worker/sandbox_internal.h"
 
 #include <errno.h>
@@ -61,8 +62,12 @@ static int64_t run_plain(struct bench *bench) {
 	return loop_now_us() - begun_us;
 }
 
-static NORETURN void become_bwrap(const struct bench *bench) {
+static NORETURN void become_bwrap(const struct bench *bench, const struct limits_group *group) {
 	const struct box_maker *maker = &bench->sandbox->maker;
+	int joins[LIMITS_GROUPS];
+	size_t count = group ? limits_group_joins(group, joins) : 0;
+	for (size_t i = 0; i < count; i++)
+		if (write(joins[i], "0", 1) != 1) _exit(126);
 	char path[64];
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", maker->filter);
 	int filter = open(path, O_RDONLY);
@@ -81,9 +86,27 @@ static NORETURN void become_bwrap(const struct bench *bench) {
 static int64_t run_by_hand(struct bench *bench) {
 	int64_t begun_us = loop_now_us();
 	pid_t pid = fork();
-	if (pid == 0) become_bwrap(bench);
+	if (pid == 0) become_bwrap(bench, NULL);
 	if (!waited_for(pid)) bench->failed = true;
 	return loop_now_us() - begun_us;
+}
+
+// The first process to join a group after a while waits until the kernel's readers of all groups have passed (RCU).
+static int64_t run_in_group(struct bench *bench) {
+	struct limits_group *group;
+	struct error error = {0};
+	int64_t begun_us = loop_now_us();
+	if (limits_group_new(bench->sandbox->maker.limits, &group, &error) != 0 ||
+		limits_group_set(group, 512 * MB, 128, &error) != 0) {
+		fprintf(stderr, "%s\n", error_text(&error));
+		exit(1);
+	}
+	pid_t pid = fork();
+	if (pid == 0) become_bwrap(bench, group);
+	if (!waited_for(pid)) bench->failed = true;
+	int64_t us = loop_now_us() - begun_us;
+	while (limits_group_remove(group) != 0) rest(bench);
+	return us;
 }
 
 static void drop_output(int stream, const char *data, size_t length, void *arg) {
@@ -191,7 +214,8 @@ int main(int argc, char **argv) {
 	static const struct {
 		const char *name;
 		int64_t (*run)(struct bench *bench);
-	} contenders[] = {{"plain", run_plain}, {"bwrap", run_by_hand}, {"new", run_new_box}, {"ready", run_ready_box}};
+	} contenders[] = {{"plain", run_plain}, {"bwrap", run_by_hand}, {"group", run_in_group}, {"new", run_new_box},
+		{"ready", run_ready_box}};
 	AUTO_JSON json_t *isolation = sandbox_describe(bench.sandbox);
 	AUTO_FREE char *text = json_write(isolation);
 	printf("%s\n", text);
