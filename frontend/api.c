@@ -40,6 +40,8 @@ static void came(enum db_status status, const struct db_result *result, const st
 	}
 	if (request && status == DB_OK)
 		asking->query.answer(request, result, asking->query.arg);
+	else if (request && asking->query.failed && asking->query.failed(request, asking->query.arg))
+		answer_complain(request, status, error);
 	else if (request && status == DB_RETRY)
 		answer_problem(request, 503, ANSWER_RETRY_AFTER_S, "Others are changing the same jobs: nothing was done.");
 	else if (request)

@@ -33,6 +33,8 @@ struct api_query {
 	size_t count;
 	// Answers; not called where the client has gone or the ledger is away (that is answered with 503).
 	void (*answer)(struct http_request *request, const struct db_result *result, void *arg);
+	// Where it failed: answers with what statements before it did, or, false, leaves the answer to api_query. NULL: there were none.
+	bool (*failed)(struct http_request *request, void *arg);
 	void (*drop)(void *arg); // called once, when arg is needed no more; NULL: it belongs to nobody
 	void *arg;
 };

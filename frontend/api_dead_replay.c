@@ -147,6 +147,11 @@ static void drop(void *arg) {
 	if (--wanted->batches == 0) wanted_free(wanted);
 }
 
+static void tell(struct http_request *request, const struct wanted *wanted, bool more, const char *next) {
+	api_answer_json(request, 200,
+		json_pack("{s:I, s:b, s:s?}", "replayed", (json_int_t)wanted->replayed, "more", (int)more, "next", next));
+}
+
 static void answer(struct http_request *request, const struct db_result *result, void *arg) {
 	struct wanted *wanted = arg;
 	const char *next = db_get(result, 0, 2);
@@ -154,12 +159,19 @@ static void answer(struct http_request *request, const struct db_result *result,
 	intake_tap(wanted->frontend->intake);
 	bool more = db_get_int(result, 0, 1) != 0;
 	if (more && next && wanted->replayed < wanted->limit && loop_now_ms() < wanted->until_ms &&
-		param_cursor_read(next, &wanted->after) == 0) {
+		param_cursor_read(next, &wanted->after) == 0)
 		ask(request, wanted);
-		return;
-	}
-	api_answer_json(request, 200,
-		json_pack("{s:I, s:b, s:s?}", "replayed", (json_int_t)wanted->replayed, "more", (int)more, "next", next));
+	else
+		tell(request, wanted, more, next);
+}
+
+// The batches before this one are done: their answer says where to go on.
+static bool failed(struct http_request *request, void *arg) {
+	const struct wanted *wanted = arg;
+	if (wanted->replayed == 0) return false;
+	AUTO_FREE char *next = mem_format("%s.%s", wanted->after.us, wanted->after.key);
+	tell(request, wanted, true, next);
+	return true;
 }
 
 static void ask(struct http_request *request, struct wanted *wanted) {
@@ -173,6 +185,7 @@ static void ask(struct http_request *request, struct wanted *wanted) {
 			further ? wanted->after.us : NULL},
 		.count = 10,
 		.answer = answer,
+		.failed = failed,
 		.drop = drop,
 		.arg = wanted};
 	wanted->batches++;

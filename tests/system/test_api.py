@@ -525,19 +525,47 @@ def test_dead_letters_are_listed_and_replayed_by_filter_only_to_whom_they_belong
         act(admin, key, "cancel")
 
 
-def test_more_than_a_batch_is_replayed_by_one_call(stack, users, no_worker):
-    user, url = users["user2"], f"https://bulk-{uuid.uuid4()}.example.org/r.git"
+def make_many_dead(stack, user):
+    """The URL of 500 dead letters, half of them for want of memory."""
+    url = f"https://bulk-{uuid.uuid4()}.example.org/r.git"
     stack.sql("INSERT INTO trabajos (key, owner, usuario, url, fingerprint, posted_at, eligible_at, finished_at, status, attempt, outcome)"
               " SELECT gen_random_uuid(), %s, 'user2', %s, 'f', now(), now(), now(), 'Failed', 1,"
               "  jsonb_build_object('code', CASE WHEN n %% 2 = 0 THEN 'memory' ELSE 'disk' END, 'blame', 'limit') FROM generate_series(1, 500) n",
               user.claims()["sub"], url)
     stack.sql("INSERT INTO dead_letters (key, owner, died_at) SELECT key, owner, now() FROM trabajos WHERE url = %s", url)
+    return url
+
+
+def test_more_than_a_batch_is_replayed_by_one_call(stack, users, no_worker):
+    user = users["user2"]
+    url = make_many_dead(stack, user)
     answer = call(user, "POST", DEAD + "/replay", {"filter": {"code": "memory"}, "limit": 230}).json()
     assert answer["replayed"] == 230 and answer["more"] and answer["next"]
     answer = call(user, "POST", DEAD + "/replay", {"filter": {"code": "memory"}, "after": answer["next"]}).json()
     assert answer == {"replayed": 20, "more": False, "next": None}
     assert stack.sql("SELECT status, outcome ->> 'code', count(*) FROM trabajos WHERE url = %s GROUP BY 1, 2 ORDER BY 1", url) == [
         ("Failed", "disk", 250), ("Queued", None, 250)]
+    stack.sql("DELETE FROM trabajos WHERE url = %s", url)
+
+
+def test_a_bulk_replay_that_fails_on_its_way_says_what_it_did_and_where_to_go_on(stack, users, no_worker):
+    user = users["user2"]
+    url = make_many_dead(stack, user)
+
+    def replay(**more):
+        return call(twin(user), "POST", DEAD + "/replay", {"filter": {"code": "memory"}, **more}).json()
+    with stack.connected() as other, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT FROM trabajos WHERE key = (SELECT key FROM trabajos WHERE url = %s AND outcome ->> 'code' = 'memory'"
+                      " ORDER BY key OFFSET 150 LIMIT 1) FOR UPDATE", (url,))
+        other.execute("SELECT pg_backend_pid()")
+        locker, = other.fetchone()
+        begun = pool.submit(replay)
+        trabajos.wait_for("the second batch waits", lambda: stack.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", locker))
+        answer = begun.result()
+    assert answer["replayed"] == 100 and answer["more"] and answer["next"]
+    trabajos.wait_for("the rest", lambda: replay(after=answer["next"]) == {"replayed": 150, "more": False, "next": None})
+    assert stack.sql("SELECT count(*) FROM trabajos WHERE url = %s AND status = 'Queued'", url) == [(250,)]
     stack.sql("DELETE FROM trabajos WHERE url = %s", url)
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import urllib.parse
 
-import psycopg2
 import pytest
 
 import trabajos
@@ -223,19 +222,13 @@ def test_artifacts_of_an_attempt_that_was_taken_over_are_never_seen_and_collecte
     owner = user.claims()["sub"]
     with running(trabajos.worker(stack, "artifacts-frozen", LEASE_S=3)) as (frozen,):
         # holds the worker in the middle: its artifacts are written, and its end waits for this lock
-        key = None
-        lock = psycopg2.connect(host=stack.env["POSTGRES_HOST"], port=stack.env["POSTGRES_PORT"], dbname=stack.env["POSTGRES_DB"],
-                                user=stack.env["POSTGRES_USER"], password=stack.env["POSTGRES_PASSWORD"])
-        try:
-            lock.cursor().execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 23))", (owner,))
+        with stack.connected() as lock:
+            lock.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 23))", (owner,))
             key = user.add(repository.url)
             wait_for("the content is written", lambda: stack.sql(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")[0][0])
             frozen.signal(signal.SIGSTOP)
             stack.sql("UPDATE attempts SET lease_until = now() - interval '1 minute' WHERE key = %s", key)
-            lock.rollback()
-        finally:
-            lock.close()
         wait_for("the rows are there", lambda: stack.sql("SELECT count(*) FROM artifacts WHERE key = %s AND attempt = 1", key)[0][0])
         assert not listed(user, key)
         with running(trabajos.worker(stack, "artifacts-other", LEASE_S=3)):

@@ -121,12 +121,18 @@ class Stack:
 
     def sql(self, query, *values):
         """Rows of a query; none for a statement that returns none."""
+        with self.connected() as cursor:
+            cursor.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextlib.contextmanager
+    def connected(self):
+        """The cursor of a transaction, which is committed in the end."""
         connection = psycopg2.connect(host=self.env["POSTGRES_HOST"], port=self.env["POSTGRES_PORT"], dbname=self.env["POSTGRES_DB"],
                                       user=self.env["POSTGRES_USER"], password=self.env["POSTGRES_PASSWORD"], connect_timeout=5)
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute(query, values)
-                return cursor.fetchall() if cursor.description else []
+                yield cursor
         finally:
             connection.close()
 
