@@ -3,12 +3,16 @@
 //
 // A round is: wait, dispatch the descriptors, fire the timers that were due when the firing began, free what was removed.
 // A removed watcher may still stand in the round's array of events: it is only marked, and freed at the round's end.
+//
+// The kernel bounds the watches of all epolls of a uid together (fs.epoll.max_user_watches), whatever the user namespace: who shares
+// the uid can use them up. What epoll refuses for that is polled beside it, and moves into it when there is room.
 #include "lib/loop.h"
 
 #include "lib/mem.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
@@ -20,7 +24,10 @@
 struct loop {
 	int epoll;
 	bool stopped;
-	struct loop_fd *removed; // to be freed at the end of the round
+	struct loop_fd *removed;  // to be freed at the end of the round
+	struct loop_fd **outside; // those that epoll refused; those that were removed stand here until the end of the round
+	struct pollfd *polled;    // epoll itself, then those
+	size_t outside_count, outside_room;
 	struct loop_timer **heap;
 	size_t timers, room;
 	int signal_fd;
@@ -35,7 +42,7 @@ struct loop_fd {
 	uint32_t events;
 	void (*fn)(uint32_t events, void *arg);
 	void *arg;
-	bool dead;
+	bool dead, outside;
 	struct loop_fd *next_removed;
 };
 
@@ -80,19 +87,87 @@ int64_t loop_wall_ms(void) {
 	return clock_ns(CLOCK_REALTIME) / 1000000;
 }
 
+// ---- descriptors that epoll refuses
+
+static void put_outside(struct loop *loop, struct loop_fd *watch) {
+	if (loop->outside_count == loop->outside_room) {
+		loop->outside_room = loop->outside_room ? loop->outside_room * 2 : 16;
+		loop->outside = mem_resize(loop->outside, loop->outside_room, sizeof(struct loop_fd *));
+		loop->polled = mem_resize(loop->polled, loop->outside_room + 1, sizeof(struct pollfd));
+	}
+	watch->outside = true;
+	loop->outside[loop->outside_count++] = watch;
+}
+
+static int add_to_epoll(struct loop_fd *watch) {
+	struct epoll_event event = {.events = watch->events, .data.ptr = watch};
+	return epoll_ctl(watch->loop->epoll, EPOLL_CTL_ADD, watch->fd, &event);
+}
+
+// One that moved, was removed, or was closed under us (as epoll does, it is then dropped) stands outside no longer.
+static void tidy_outside(struct loop *loop) {
+	size_t kept = 0;
+	for (size_t i = 0; i < loop->outside_count; i++)
+		if (loop->outside[i]->outside && !loop->outside[i]->dead) loop->outside[kept++] = loop->outside[i];
+	loop->outside_count = kept;
+}
+
+static void move_inside(struct loop *loop) {
+	tidy_outside(loop); // of what was removed since the last round
+	for (size_t i = 0; i < loop->outside_count; i++) {
+		if (add_to_epoll(loop->outside[i]) == 0)
+			loop->outside[i]->outside = false;
+		else if (errno == ENOSPC || errno == ENOMEM)
+			break;
+	}
+	tidy_outside(loop);
+}
+
+// How many were polled: what is added from here on is not in this round.
+static size_t poll_outside(struct loop *loop, int timeout_ms) {
+	size_t count = loop->outside_count;
+	loop->polled[0] = (struct pollfd){.fd = loop->epoll, .events = POLLIN};
+	for (size_t i = 0; i < count; i++)
+		loop->polled[i + 1] = (struct pollfd){.fd = loop->outside[i]->fd, .events = (short)loop->outside[i]->events};
+	int ready = poll(loop->polled, count + 1, timeout_ms);
+	if (ready < 0 && errno != EINTR) mem_die("loop: poll failed");
+	return ready < 0 ? 0 : count;
+}
+
+static void call(struct loop_fd *watch, uint32_t events) {
+	if (watch->dead) return;
+	// An earlier callback of this round may have paused it.
+	uint32_t wanted = events & (watch->events | EPOLLERR | EPOLLHUP);
+	if (wanted) watch->fn(wanted, watch->arg);
+}
+
+// The two calls have the same bits for the same events.
+static void dispatch_outside(struct loop *loop, size_t count) {
+	for (size_t i = 0; i < count && !loop->stopped; i++) {
+		struct loop_fd *watch = loop->outside[i];
+		uint32_t events = (uint32_t)(unsigned short)loop->polled[i + 1].revents;
+		if (events & POLLNVAL)
+			watch->outside = false;
+		else
+			call(watch, events);
+	}
+}
+
 // ---- descriptors
 
 struct loop_fd *loop_fd_add(struct loop *loop, int fd, uint32_t events, void (*fn)(uint32_t events, void *arg), void *arg) {
 	struct loop_fd *watch = mem_zalloc(sizeof(*watch));
 	*watch = (struct loop_fd){.loop = loop, .fd = fd, .events = events, .fn = fn, .arg = arg};
-	struct epoll_event event = {.events = events, .data.ptr = watch};
-	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) != 0) mem_die("loop: epoll takes no further descriptor");
+	if (add_to_epoll(watch) == 0) return watch;
+	if (errno != ENOSPC && errno != ENOMEM) mem_die("loop: epoll takes no such descriptor");
+	put_outside(loop, watch);
 	return watch;
 }
 
 void loop_fd_events(struct loop_fd *watch, uint32_t events) {
 	if (watch->events == events) return;
 	watch->events = events;
+	if (watch->outside) return;
 	struct epoll_event event = {.events = events, .data.ptr = watch};
 	if (epoll_ctl(watch->loop->epoll, EPOLL_CTL_MOD, watch->fd, &event) != 0) mem_die("loop: descriptor is not watched");
 }
@@ -100,13 +175,14 @@ void loop_fd_events(struct loop_fd *watch, uint32_t events) {
 void loop_fd_remove(struct loop_fd *watch) {
 	if (!watch || watch->dead) return;
 	// An error means that a library closed the descriptor under us; epoll has then dropped it by itself.
-	(void)epoll_ctl(watch->loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+	if (!watch->outside) (void)epoll_ctl(watch->loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
 	watch->dead = true;
 	watch->next_removed = watch->loop->removed;
 	watch->loop->removed = watch;
 }
 
 static void free_removed(struct loop *loop) {
+	tidy_outside(loop);
 	while (loop->removed) {
 		struct loop_fd *watch = loop->removed;
 		loop->removed = watch->next_removed;
@@ -284,13 +360,20 @@ void loop_wakeup_free(struct loop_wakeup *wakeup) {
 // ---- the loop
 
 static void dispatch(struct loop *loop, const struct epoll_event *events, int count) {
-	for (int i = 0; i < count && !loop->stopped; i++) {
-		struct loop_fd *watch = events[i].data.ptr;
-		if (watch->dead) continue;
-		// An earlier callback of this round may have paused it.
-		uint32_t wanted = events[i].events & (watch->events | EPOLLERR | EPOLLHUP);
-		if (wanted) watch->fn(wanted, watch->arg);
-	}
+	for (int i = 0; i < count && !loop->stopped; i++) call(events[i].data.ptr, events[i].events);
+}
+
+static void run_round(struct loop *loop) {
+	struct epoll_event events[EVENTS_PER_ROUND];
+	if (loop->outside_count > 0) move_inside(loop);
+	bool beside = loop->outside_count > 0;
+	size_t polled = beside ? poll_outside(loop, wait_ms(loop)) : 0;
+	int count = epoll_wait(loop->epoll, events, EVENTS_PER_ROUND, beside ? 0 : wait_ms(loop));
+	if (count < 0 && errno != EINTR) mem_die("loop: epoll_wait failed");
+	dispatch(loop, events, count);
+	dispatch_outside(loop, polled);
+	fire_timers(loop);
+	free_removed(loop);
 }
 
 void loop_stop(struct loop *loop) {
@@ -298,14 +381,7 @@ void loop_stop(struct loop *loop) {
 }
 
 void loop_run(struct loop *loop) {
-	while (!loop->stopped) {
-		struct epoll_event events[EVENTS_PER_ROUND];
-		int count = epoll_wait(loop->epoll, events, EVENTS_PER_ROUND, wait_ms(loop));
-		if (count < 0 && errno != EINTR) mem_die("loop: epoll_wait failed");
-		dispatch(loop, events, count);
-		fire_timers(loop);
-		free_removed(loop);
-	}
+	while (!loop->stopped) run_round(loop);
 	loop->stopped = false;
 }
 
@@ -324,6 +400,8 @@ void loop_free(struct loop *loop) {
 	if (loop->signal_fd >= 0) close(loop->signal_fd);
 	free_removed(loop);
 	close(loop->epoll);
+	free(loop->outside);
+	free(loop->polled);
 	free(loop->heap);
 	free(loop);
 }

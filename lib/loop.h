@@ -2,7 +2,8 @@
 //
 // All functions but loop_wakeup_fire belong to the loop's thread. Watchers may be removed from inside any callback, also
 // their own; a removed watcher's callback is never called again. The loop owns no descriptor it was given.
-// Where the kernel has no descriptor or memory left for a watcher, the process ends (mem_die).
+// Where the kernel has no descriptor or memory left for the loop itself, a signal or a wake-up, the process ends (mem_die). A
+// descriptor for which it has no room in epoll is polled: callers see no difference.
 #pragma once
 
 #include "lib/attr.h"
