@@ -5,11 +5,11 @@
 #include "lib/mem.h"
 #include "lib/webhook.h"
 #include "lib/weights.h"
+#include "worker/descriptors.h"
 #include "worker/egress.h"
 
 #include <limits.h>
 #include <stddef.h>
-#include <sys/resource.h>
 
 static struct worker_config values;
 
@@ -105,17 +105,6 @@ static int check_egress(struct error *error) {
 		"JOB_NETWORK=egress without JOB_EGRESS_FOR is for nobody: name users, owners or labels, or * for everybody");
 }
 
-// A box cannot have more than its worker may give.
-static int check_files(struct error *error) {
-	struct rlimit own;
-	if (getrlimit(RLIMIT_NOFILE, &own) != 0 || own.rlim_max == RLIM_INFINITY || values.job_files <= (int64_t)own.rlim_max)
-		return 0;
-	return error_set(error, ERROR_INPUT,
-		"JOB_FILES=%lld is more than the %lld open files that this worker itself may have: raise its hard limit (ulimit -Hn; "
-		"systemd: LimitNOFILE=) or lower it",
-		(long long)values.job_files, (long long)own.rlim_max);
-}
-
 int options_read(struct worker_config *config, int argc, char **argv) {
 	values.slots = sysconf(_SC_NPROCESSORS_ONLN);
 	int check = lifecycle_start(
@@ -126,7 +115,7 @@ int options_read(struct worker_config *config, int argc, char **argv) {
 	AUTO_ERROR struct error error = {0};
 	if (housekeeping_retention_check(values.retention_days, &values.kafka, &error) != 0) exit(lifecycle_bad_start(&error));
 	if (weights_read(values.user_weights, &values.weights_json, &error) != 0) exit(lifecycle_bad_start(&error));
-	if (check_files(&error) != 0) exit(lifecycle_bad_start(&error));
+	if (descriptors_take(values.job_files, geteuid() != 0, &error) != 0) exit(lifecycle_bad_start(&error));
 	if (blobs_check(&values.store, &error) != 0) exit(lifecycle_bad_start(&error));
 	if (check_egress(&error) != 0) exit(lifecycle_bad_start(&error));
 	*config = values;

@@ -175,10 +175,10 @@ int launch_main(int argc, char **argv) {
 	join_groups(launch.groups);
 	own_output(&launch);
 	prefer_for_oom();
+	set_limits();
 	place_descriptors(&launch);
 	if (chdir("/") != 0) give_up("launch: /");
 	(void)umask(022);
-	set_limits();
 	start_helper(&launch, launch.trees, workspace_order);
 	start_helper(&launch, launch.rules, network_order);
 	drop_all(&launch);

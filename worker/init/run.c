@@ -272,7 +272,6 @@ static void prepare(struct run *run) {
 	if (fchdir(run->repo_fd) != 0) give_up("init: the job's folder", errno, false);
 	close(run->repo_fd);
 	limit(RLIMIT_FSIZE, run->spec.file_bytes);
-	limit(RLIMIT_NOFILE, run->spec.open_files);
 	limit(RLIMIT_NPROC, run->spec.processes);
 	// Behind the sampler of the whole tree, so that what it ends is over the limit by any measure.
 	if (run->spec.cpu_s > 0) limit(RLIMIT_CPU, run->spec.cpu_s + 1);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -45,6 +46,17 @@ static int receive_listener(int socket) {
 	return listener;
 }
 
+// Not before the listener is sent: the kernel holds this bound against all descriptors that are in flight of this uid, and another
+// job may have left as many there as it could.
+static int limit_files(int64_t most) {
+	struct rlimit files;
+	if (most <= 0) return 0;
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0) return -1;
+	if (files.rlim_max > (rlim_t)most) files.rlim_max = (rlim_t)most;
+	files.rlim_cur = files.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int be_born(void *arg) {
 	struct birth *birth = arg;
 	const struct command *command = birth->command;
@@ -57,7 +69,7 @@ static int be_born(void *arg) {
 		if (listener >= 0) send_listener(birth->socket, listener);
 		(void)sigprocmask(SIG_SETMASK, &none, NULL);
 		// An executable text without "#!" is a shell script, as every shell treats it.
-		(void)execvpe(command->argv[0], command->argv, command->env);
+		if (limit_files(command->open_files) == 0) (void)execvpe(command->argv[0], command->argv, command->env);
 	}
 	birth->number = errno;
 	_exit(127);
