@@ -21,6 +21,7 @@ struct claimer {
 	struct loop_timer *timer;
 	bool under_way;
 	bool again;         // asked for while one was under way
+	bool one_by_one;    // the last claim brought several jobs that must run alone
 	unsigned contended; // claims in a row that found candidates, but all of them locked by others
 };
 
@@ -35,15 +36,26 @@ static void arm_poll(struct claimer *claimer) {
 	loop_timer_set(claimer->timer, lifecycle_jitter_ms(POLL_MS));
 }
 
+// Of jobs that must run alone the first one stays. The others would be lost with this worker: they go back before it runs.
 static size_t take(struct claimer *claimer, const struct db_result *result) {
-	size_t taken = 0;
+	struct worker *worker = claimer->worker;
+	size_t taken = 0, others = 0, alone = 0;
 	for (size_t row = 0; row < db_rows(result); row++) {
 		if (!db_get(result, row, 1)) continue;
-		if (db_get(result, row, WAITED)) job_count_claimed(db_get_int(result, row, WAITED));
-		job_start(claimer->worker, result, row);
 		taken++;
+		bool must_be_alone = job_claimed_alone(worker, result, row);
+		alone += must_be_alone;
+		if (must_be_alone && worker_keeps_to_one(worker)) {
+			others++;
+			continue;
+		}
+		if (db_get(result, row, WAITED)) job_count_claimed(db_get_int(result, row, WAITED));
+		job_start(worker, result, row);
 	}
-	metric_add(&claimed_jobs, (int64_t)taken);
+	metric_add(&claimed_jobs, (int64_t)(taken - others));
+	claimer->one_by_one = others > 0 || (claimer->one_by_one && alone > 0);
+	if (others > 0) lease_give_back_strays(worker->lease);
+	worker_next_alone(worker);
 	return taken;
 }
 
@@ -79,7 +91,8 @@ static void answered(enum db_status status, const struct db_result *result, cons
 
 static bool may_claim(const struct worker *worker) {
 	return worker->phase == WORKER_SERVING && !worker->drained_by_ledger && worker_free_slots(worker) > 0 &&
-	       !worker_resting(worker) && !disk_full(worker->disk) && db_session_ready(worker->ledger);
+	       !worker_keeps_to_one(worker) && !worker_resting(worker) && !disk_full(worker->disk) &&
+	       db_session_ready(worker->ledger);
 }
 
 static void claim(struct claimer *claimer) {
@@ -92,7 +105,7 @@ static void claim(struct claimer *claimer) {
 	}
 	struct db_params *params = db_params_new();
 	db_text(params, worker->id);
-	db_int(params, worker_free_slots(worker));
+	db_int(params, claimer->one_by_one ? 1 : worker_free_slots(worker));
 	db_int(params, worker->config.lease_s);
 	db_int(params, worker->config.user_running);
 	db_text(params, worker->config.weights_json);

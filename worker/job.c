@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#define LOST         15 // column of a claim
 #define OUTPUT_FLOOD 64 // times JOB_OUTPUT_KB: a job that prints more is ended
 
 static void printed(int stream, const char *data, size_t length, void *arg) {
@@ -199,10 +200,12 @@ void job_stop(struct job *job, enum job_stop why) {
 	job->stop = why;
 	if (why == JOB_STOP_LOST)
 		log_warn(log_m("attempt was taken over, ending it"), log_s("key", job->key), log_i("attempt", job->attempt));
-	if (job->state == JOB_FETCHING) {
+	if (job->state == JOB_WAITING || job->state == JOB_FETCHING) {
 		if (job->fetch) fetch_run_cancel(job->fetch);
 		job->fetch = NULL;
-		if (!leave) outcome_set(&job->outcome, OUTCOME_CANCELLED, BLAME_USER, "cancelled while it was fetched");
+		if (!leave)
+			outcome_set(&job->outcome, OUTCOME_CANCELLED, BLAME_USER,
+				job->state == JOB_WAITING ? "cancelled before it ran again" : "cancelled while it was fetched");
 		job_end(job);
 	} else if (job->state == JOB_RUNNING && job->run) {
 		if (leave || why == JOB_STOP_OUTPUT) {
@@ -237,6 +240,26 @@ static void read_claimed(struct job *job, const struct db_result *claimed, size_
 	job->platform_failures = db_get_int(claimed, row, 11);
 	job->user_failures = db_get_int(claimed, row, 12);
 	job->cancelled_before = db_get_int(claimed, row, 13) != 0;
+	job->alone = job_claimed_alone(job->worker, claimed, row);
+}
+
+bool job_claimed_alone(const struct worker *worker, const struct db_result *claimed, size_t row) {
+	return db_get_int(claimed, row, LOST) != 0 && db_get_int(claimed, row, 11) + 1 >= worker->config.max_attempts;
+}
+
+bool job_alone(const struct job *job) {
+	return job->alone;
+}
+
+bool job_waits(const struct job *job) {
+	return job->state == JOB_WAITING;
+}
+
+void job_begin(struct job *job) {
+	log_info(log_m("its worker was lost before and this is its last try: it runs alone"), log_s("key", job->key),
+		log_i("attempt", job->attempt));
+	job->begun_us = loop_now_us();
+	fetch(job);
 }
 
 void job_start(struct worker *worker, const struct db_result *claimed, size_t row) {
@@ -260,5 +283,5 @@ void job_start(struct worker *worker, const struct db_result *claimed, size_t ro
 		job_end(job);
 		return;
 	}
-	fetch(job);
+	if (!job->alone) fetch(job);
 }

@@ -2,11 +2,14 @@
 //
 //	               cached tree                       the box has ended
 //	    claimed ---------------> RUNNING -----------------------------------+
-//	       |                        ^                                       v
-//	       +--> FETCHING -----------+                                   FINISHING --> gone
-//	               |   fetched                                              ^
-//	               +-------------------------------------------------------+
-//	                   cannot be fetched, no plan
+//	     |    |                     ^                                       v
+//	     |    +--> FETCHING --------+                                   FINISHING --> gone
+//	     v           ^    |   fetched                                       ^
+//	  WAITING -------+    +-------------------------------------------------+
+//	      until it is alone     cannot be fetched, no plan
+//
+// A job whose worker was lost when it ran last, and that has one try left, may be what kills workers: it waits until nothing else
+// runs here, and nothing is claimed beside it. So those that ran beside it by chance do not end with it.
 //
 // job_stop in FETCHING kills the child and goes on to FINISHING; in RUNNING it sends SIGTERM (SIGKILL after JOB_GRACE_S, or at once
 // when the job is no longer ours) and waits for the box to end. FINISHING is one compare-and-set in the ledger, repeated while
@@ -18,6 +21,11 @@
 
 struct job;
 
+// Of a row of worker_claim's answer: whether it must run alone. Then job_start leaves it WAITING, for job_begin.
+bool job_claimed_alone(const struct worker *worker, const struct db_result *claimed, size_t row);
+bool job_alone(const struct job *job);
+bool job_waits(const struct job *job);
+void job_begin(struct job *job);
 // Row `row` of worker_claim's answer, into a free slot. The job removes itself from the slot at its end.
 void job_start(struct worker *worker, const struct db_result *claimed, size_t row);
 const char *job_key(const struct job *job);

@@ -9,7 +9,7 @@
 #include "worker/note.h"
 #include "worker/output.h"
 
-enum job_state { JOB_FETCHING, JOB_RUNNING, JOB_FINISHING };
+enum job_state { JOB_WAITING, JOB_FETCHING, JOB_RUNNING, JOB_FINISHING };
 
 struct job {
 	struct worker *worker;
@@ -33,7 +33,7 @@ struct job {
 	bool collecting;             // the command has ended by itself, whatever comes now
 	struct flush_entry flush;
 	struct note_entry note;
-	bool unsure, bare, cancelled_before;
+	bool unsure, bare, cancelled_before, alone;
 	unsigned finish_failures, refusals;
 	struct loop_timer *deadline, *grace, *again;
 	struct outcome outcome;

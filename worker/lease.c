@@ -19,7 +19,8 @@ struct lease {
 	struct worker *worker;
 	struct loop_timer *timer;
 	bool under_way;
-	unsigned doubts; // heartbeats after which strays are looked for
+	unsigned doubts;  // heartbeats after which strays are looked for
+	unsigned returns; // give-backs under way
 	// of the heartbeat under way: what was said to be ours
 	size_t sent_count;
 	struct {
@@ -147,9 +148,12 @@ static void register_worker(struct lease *lease) {
 static void gave_back(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct lease *lease = arg;
 	(void)error;
+	lease->returns--;
 	failpoint("give_back.answered");
+	if (status == DB_UNAVAILABLE) lease_doubt(lease);
 	if (status == DB_OK && db_rows(result) > 0)
 		log_info(log_m("given back to the queue"), log_i("jobs", (int64_t)db_rows(result)));
+	if (status == DB_OK && lease->doubts == 0) worker_next_alone(lease->worker);
 	if (lease->worker->phase == WORKER_SERVING) claim_soon(lease->worker->claimer);
 }
 
@@ -160,6 +164,7 @@ static void give_back_all_but_known(struct lease *lease, db_done *done) {
 	struct db_params *params = db_params_new();
 	db_text(params, lease->worker->id);
 	db_text_array(params, keys, count);
+	lease->returns++;
 	db_run(lease->worker->ledger, &worker_give_back, params, LEAVE_WAIT_MS, STATEMENT_TIMEOUT_MS, done, lease);
 }
 
@@ -171,6 +176,10 @@ void lease_connected(struct lease *lease) {
 
 void lease_doubt(struct lease *lease) {
 	lease->doubts = DOUBTS;
+}
+
+bool lease_gives_back(const struct lease *lease) {
+	return lease->returns > 0 || lease->doubts > 0;
 }
 
 void lease_give_back_strays(struct lease *lease) {

@@ -11,6 +11,7 @@ void lease_connected(struct lease *lease);
 // The ledger session has (re)connected, and no claim was sent on it yet: a claim whose answer was lost on the old connection
 // may have left jobs under our name that nobody runs. They go back to the queue.
 void lease_give_back_strays(struct lease *lease);
+bool lease_gives_back(const struct lease *lease); // and the ledger has not said yet that nothing of the kind is left
 // A claim was given up whose commit may still come: the same after each of the next heartbeats.
 void lease_doubt(struct lease *lease);
 // Everything that still runs under our name goes back to the queue, then our row goes; done is called when the ledger has

@@ -141,8 +141,26 @@ bool worker_resting(const struct worker *worker) {
 	return worker->broken >= BROKEN_MOST && loop_now_ms() < worker->rest_until_ms;
 }
 
+bool worker_keeps_to_one(const struct worker *worker) {
+	for (int64_t i = 0; i < worker->config.slots; i++)
+		if (worker->slots[i] && job_alone(worker->slots[i])) return true;
+	return false;
+}
+
+void worker_next_alone(struct worker *worker) {
+	struct job *next = NULL;
+	if (lease_gives_back(worker->lease)) return;
+	for (int64_t i = 0; i < worker->config.slots; i++) {
+		if (!worker->slots[i]) continue;
+		if (!job_waits(worker->slots[i])) return;
+		next = worker->slots[i];
+	}
+	if (next) job_begin(next);
+}
+
 void worker_slot_freed(struct worker *worker) {
 	metric_set(&slots_busy, worker_busy_slots(worker));
+	if (worker->phase == WORKER_SERVING || worker->phase == WORKER_DRAINING) worker_next_alone(worker);
 	if (worker->phase == WORKER_SERVING) claim_soon(worker->claimer);
 	if (worker->phase == WORKER_DRAINING && worker_busy_slots(worker) == 0) leave(run_of(worker));
 }
@@ -171,6 +189,8 @@ static void ledger_changed(int connected, const char *why, void *arg) {
 	struct run *run = arg;
 	if (!connected)
 		log_warn(log_m("PostgreSQL is away"), log_s("why", why));
+	else if (run->ledger_prepared && claim_under_way(run->worker.claimer))
+		lease_doubt(run->worker.lease); // it is sent anew, before anything else: what it brings is not known yet
 	else if (run->ledger_prepared)
 		lease_give_back_strays(run->worker.lease);
 }

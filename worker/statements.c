@@ -1,9 +1,11 @@
 #include "worker/statements.h"
 
 // The rule of fair share is in the function (sql/0017-pace.sql). Parameters: worker, how many, lease in seconds, running jobs of a
-// user at the most (0: no limit), weights (NULL: all 1).
-const struct db_statement worker_claim = {
-	"worker_claim", "SELECT * FROM trabajos_take($1, $2::int, $3::int, $4::int, $5::jsonb)"};
+// user at the most (0: no limit), weights (NULL: all 1). The last column: whether its worker was lost when it ran last.
+const struct db_statement worker_claim = {"worker_claim",
+	"SELECT c.*, CASE WHEN c.platform_failures > 0 THEN EXISTS ("
+	" SELECT FROM trabajos t WHERE t.key = c.key AND t.outcome ->> 'code' = 'lost') END"
+	" FROM trabajos_take($1, $2::int, $3::int, $4::int, $5::jsonb) c"};
 
 // A takeover sets attempts.finished_at: then the row is not ours any more, and is not answered. (coalesce, because IS NULL would let
 // the planner walk all that run instead of looking up the key.)

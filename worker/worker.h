@@ -71,3 +71,6 @@ void worker_attempt_ended(struct worker *worker, bool started);
 bool worker_resting(const struct worker *worker);
 // A job has left its slot: claim anew, or go on with the stop.
 void worker_slot_freed(struct worker *worker);
+// Whether a job is here that must run alone; it does as soon as nothing else is here (worker_next_alone: look whether it can).
+bool worker_keeps_to_one(const struct worker *worker);
+void worker_next_alone(struct worker *worker);

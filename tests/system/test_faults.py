@@ -207,25 +207,33 @@ def test_daemons_that_start_before_their_services_wait_for_them(stack, session_w
 def test_a_job_that_kills_its_worker_every_time_ends_as_a_dead_letter_and_hurts_nobody_else(stack, users, no_worker, script):
     attempts = 2
     options = {"LEASE_S": 3, "MAX_ATTEMPTS": attempts}
-    observer, worker = trabajos.observer(stack, "undertaker", **options), trabajos.worker(stack, "victim", WORKER_SLOTS=2, **options)
-    poison = users["user"].add(script("sleep 300").url, retries=9)
-    others = [users["user2"].add(script("true").url) for _ in range(12)]
+    observer, worker = trabajos.observer(stack, "undertaker", **options), trabajos.worker(stack, "victim", WORKER_SLOTS=4, **options)
+    poison = users["user"].add(script("echo up; sleep 300").url, retries=9)
+    # these run beside it when it kills its worker for the first time: the second time they must not
+    beside = [users["user2"].add(script("echo up; if [ $TRABAJO_ATTEMPT = 1 ]; then sleep 300; fi").url) for _ in range(2)]
+
+    def up(attempt, *keys):
+        return stack.sql("SELECT count(DISTINCT key) FROM logs WHERE key = ANY (%s::uuid[]) AND attempt >= %s", list(keys), attempt) == [(len(keys),)]
     with trabajos.running(observer):  # keeps the house while nobody works
-        for attempt in range(1, attempts + 1):
-            with trabajos.running(worker):
-                trabajos.wait_for(f"it runs for the time {attempt}", lambda attempt=attempt: stack.sql(
-                    "SELECT status, attempt FROM trabajos WHERE key = %s", poison) == [("Running", attempt)])
-                worker.kill()
+        with trabajos.running(worker):
+            trabajos.wait_for("all of them run", lambda: up(1, poison, *beside))
+            others = [users["user2"].add(script("true").url) for _ in range(8)]
+            worker.kill()
+        with trabajos.running(worker):
+            trabajos.wait_for("it runs again", lambda: up(2, poison))
+            alive = stack.sql("SELECT key::text FROM trabajos WHERE status = 'Running'")
+            worker.kill()
+        assert alive == [(poison,)]
         assert users["user"].await_end(poison) == "Failed"
         with trabajos.running(worker):
-            assert [users["user2"].await_end(key) for key in others] == ["Finished"] * len(others)
+            assert {users["user2"].await_end(key) for key in [*beside, *others]} == {"Finished"}
             assert stack.sql("SELECT status FROM trabajos WHERE key = %s", poison) == [("Failed",)], "it is not tried again"
     letter, = [each for each in users["user"].get("/api/v1/dead", limit=1000).json() if each["key"] == poison]
     assert (letter["outcome"]["code"], letter["outcome"]["blame"]) == ("lost", "platform")
-    assert [(each["attempt"], each["outcome"]["code"]) for each in letter["attempts"]] == [(n, "lost") for n in range(1, attempts + 1)]
+    assert [each["outcome"]["code"] for each in letter["attempts"]] == ["lost"] * len(letter["attempts"])
     assert letter["failures"] == {"platform": attempts, "user": 0}
-    assert stack.sql("SELECT count(*) FROM dead_letters WHERE key = ANY (%s::uuid[])", others) == [(0,)]
-    assert finished_once(stack, others)
+    assert stack.sql("SELECT count(*) FROM dead_letters WHERE key = ANY (%s::uuid[])", [*beside, *others]) == [(0,)]
+    assert finished_once(stack, [*beside, *others])
 
 
 def test_bad_configuration_ends_the_start_with_a_line_that_names_the_option(stack):
