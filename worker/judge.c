@@ -88,6 +88,10 @@ void judge(const struct judge_facts *facts, struct outcome *outcome) {
 		judge_not_started(facts, outcome);
 	} else if (well) {
 		outcome_set(outcome, OUTCOME_OK, BLAME_NONE, "%s exited with 0", facts->command);
+	} else if (report->machine_memory && !report->memory_hit && !report->cpu_hit) {
+		outcome_set(outcome, OUTCOME_LOST, BLAME_PLATFORM,
+			"the worker's machine ran out of memory and ended a process of %s, which was within its own",
+			facts->command);
 	} else if (report->cpu_hit || report->memory_hit || report->disk_hit || report->processes_hit || report->files_hit ||
 		   file_too_large(report)) {
 		judge_limit(facts, outcome);

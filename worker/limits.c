@@ -191,6 +191,23 @@ static void use(struct limits *limits, int own, bool memory, bool processes) {
 	if (processes) limits->processes_at = (int)limits->count - 1;
 }
 
+// "cpu" and "cpuacct" are one hierarchy on most machines. -1: it is another than those.
+static int find_used(const struct limits *limits, int own) {
+	struct stat info, used;
+	for (size_t i = 0; i < limits->count; i++)
+		if (fstat(own, &info) == 0 && fstat(limits->own[i], &used) == 0 && info.st_dev == used.st_dev) return (int)i;
+	return -1;
+}
+
+static void use_cpuacct(struct limits *limits, const char *cgroups, const char *mounts) {
+	AUTO_CLOSE int own = open_own(cgroups, mounts, "cpuacct");
+	if (!may_make(own)) return;
+	limits->cpu_at = find_used(limits, own);
+	if (limits->cpu_at >= 0) return;
+	use(limits, steal_fd(&own), false, false);
+	limits->cpu_at = (int)limits->count - 1;
+}
+
 static void try_v1(struct limits *limits, const char *cgroups, const char *mounts) {
 	static const char *const controllers[] = {"memory", "pids", "cpu"};
 	for (size_t i = 0; i < COUNT_OF(controllers); i++) {
@@ -200,6 +217,7 @@ static void try_v1(struct limits *limits, const char *cgroups, const char *mount
 		else if (own >= 0)
 			close(own);
 	}
+	use_cpuacct(limits, cgroups, mounts);
 	// The cpu controller alone is fairness, not a limit.
 	if (limits->memory || limits->processes) limits->version = 1;
 }
@@ -255,6 +273,7 @@ static void try_v2(struct limits *limits, const char *cgroups, const char *mount
 	}
 	limits->version = 2;
 	use(limits, steal_fd(&own), memory, processes);
+	limits->cpu_at = 0; // every group of version 2 counts it
 }
 
 const char *limits_kind(const struct limits *limits) {
@@ -269,6 +288,10 @@ bool limits_processes(const struct limits *limits) {
 	return limits->processes;
 }
 
+bool limits_cpu(const struct limits *limits) {
+	return limits->cpu_at >= 0;
+}
+
 const char *limits_why(const struct limits *limits) {
 	if (limits->memory && limits->processes) return NULL;
 	if (limits->version)
@@ -280,13 +303,14 @@ const char *limits_why(const struct limits *limits) {
 static void close_all(struct limits *limits) {
 	for (size_t i = 0; i < limits->count; i++) close(limits->own[i]);
 	limits->count = 0;
+	limits->cpu_at = -1;
 }
 
 struct limits *limits_open(void) {
 	struct limits *limits = mem_zalloc(sizeof(*limits));
 	AUTO_FREE char *cgroups = read_whole("/proc/self/cgroup");
 	AUTO_FREE char *mounts = read_whole("/proc/self/mountinfo");
-	limits->memory_at = limits->processes_at = -1;
+	limits->memory_at = limits->processes_at = limits->cpu_at = -1;
 	try_v1(limits, cgroups, mounts);
 	if (!limits->version) {
 		close_all(limits);

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define LIMITS_GROUPS 3 // folders of a group at most: memory, pids, cpu in version 1; one in version 2
+#define LIMITS_GROUPS 4 // folders of a group at most: memory, pids, cpu, cpuacct in version 1; one in version 2
 
 struct limits;
 // Never fails: where no group can be made, limits_kind says so and limits_why why.
@@ -20,6 +20,7 @@ void limits_close(struct limits *limits);
 const char *limits_kind(const struct limits *limits); // "v1", "v2", NULL
 bool limits_memory(const struct limits *limits);      // whether a group bounds memory, processes
 bool limits_processes(const struct limits *limits);
+bool limits_cpu(const struct limits *limits);        // whether a group counts processor time
 const char *limits_why(const struct limits *limits); // what is missing and how to get it; NULL: nothing
 
 struct limits_group;
@@ -36,13 +37,20 @@ struct limits_usage {
 };
 // tree: the box's pid 1 seen from here, for what no group counts; 0: not known yet.
 void limits_group_read(const struct limits_group *group, pid_t tree, struct limits_usage *usage);
-// Processor time of everything that lives below `tree`, it included, and of all that they have reaped; -1: unknown. Reads all of
-// /proc: not for often.
+// Processor time of all that ever was in the group; -1: no group counts it.
+int64_t limits_group_cpu_us(const struct limits_group *group);
+// Processor time of everything that lives below `tree`, it included, and of all that they have reaped; -1: unknown. What nobody
+// reaps (SIGCHLD ignored) is in it as long as it lives only. Reads all of /proc: not for often.
 int64_t limits_tree_cpu_us(pid_t tree);
 // Whether a process of it, or of what lives below `tree` where there are no groups, has at least as many descriptors now.
 bool limits_group_files(const struct limits_group *group, pid_t tree, int64_t least);
-// So far: processes that the kernel killed for memory, forks that it refused. 0 where no group counts them.
-void limits_group_hits(const struct limits_group *group, int64_t *oom_kills, int64_t *refused_forks);
+// So far; 0 where no group counts them. A group's counters also tell what others have done to it: the machine, and the groups above.
+struct limits_hits {
+	int64_t oom_kills;     // processes that the kernel killed for memory, the group's own bound having been met
+	int64_t foreign_kills; // for memory too, but the group's own bound never was
+	int64_t refused_forks; // for the group's own bound
+};
+void limits_group_hits(const struct limits_group *group, struct limits_hits *hits);
 // Kills all that is in it, and all below `tree` (0: nothing) but itself. New ones may have come meanwhile: repeat until
 // limits_group_empty.
 void limits_group_kill(const struct limits_group *group, pid_t tree);

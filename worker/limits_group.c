@@ -9,9 +9,12 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
+#define MET_BYTES 65536
+
 struct limits_group {
 	struct limits *limits;
 	char *name;
+	int64_t tasks; // its bound
 	int folders[LIMITS_GROUPS], joins[LIMITS_GROUPS];
 };
 
@@ -76,6 +79,7 @@ static int set_memory(const struct limits *limits, int folder, int64_t wall_byte
 
 int limits_group_set(struct limits_group *group, int64_t wall_bytes, int64_t tasks, struct error *error) {
 	const struct limits *limits = group->limits;
+	group->tasks = tasks;
 	if (limits->memory && set_memory(limits, group->folders[limits->memory_at], wall_bytes) != 0)
 		return error_set_errno(error, ERROR_INTERNAL, errno, "limits: memory of %s", group->name);
 	if (limits->processes && set_number(group->folders[limits->processes_at], "pids.max", tasks) != 0)
@@ -107,6 +111,11 @@ static void read_group(const struct limits_group *group, struct limits_usage *us
 		usage->tasks = strtoll(text, NULL, 10);
 }
 
+static int64_t read_number(int folder, const char *file) {
+	char text[64];
+	return limits_read(folder, file, text, sizeof(text)) > 0 ? strtoll(text, NULL, 10) : -1;
+}
+
 static int64_t read_count(int folder, const char *file, const char *name) {
 	char text[1024];
 	if (limits_read(folder, file, text, sizeof(text)) <= 0) return 0;
@@ -114,12 +123,42 @@ static int64_t read_count(int folder, const char *file, const char *name) {
 	return count < 0 ? 0 : count;
 }
 
-void limits_group_hits(const struct limits_group *group, int64_t *oom_kills, int64_t *refused_forks) {
+// In version 1 the highest use tells: newer kernels leave memory.failcnt at 0. It is below the bound by what could not be charged,
+// a few pages at most.
+static bool met_memory(int folder, int version) {
+	if (version == 2) return read_count(folder, "memory.events.local", "oom") > 0;
+	int64_t bound = read_number(folder, "memory.limit_in_bytes"), most = read_number(folder, "memory.max_usage_in_bytes");
+	return most >= bound - MET_BYTES;
+}
+
+// Without a peak (before Linux 6.1) the count of refusals has to be believed.
+static bool met_tasks(int folder, int64_t bound) {
+	int64_t peak = read_number(folder, "pids.peak");
+	return peak < 0 || peak >= bound;
+}
+
+// oom_kill counts the victims in this group of any shortage, and before Linux 6.12 (in version 1 to this day) pids.events the forks
+// in this group that any bound above it refused.
+void limits_group_hits(const struct limits_group *group, struct limits_hits *hits) {
 	const struct limits *limits = group->limits;
-	*oom_kills = *refused_forks = 0;
-	const char *memory = limits->version == 2 ? "memory.events" : "memory.oom_control";
-	if (limits->memory) *oom_kills = read_count(group->folders[limits->memory_at], memory, "oom_kill");
-	if (limits->processes) *refused_forks = read_count(group->folders[limits->processes_at], "pids.events", "max");
+	*hits = (struct limits_hits){0};
+	if (limits->memory) {
+		int folder = group->folders[limits->memory_at];
+		const char *events = limits->version == 2 ? "memory.events" : "memory.oom_control";
+		int64_t kills = read_count(folder, events, "oom_kill");
+		*(met_memory(folder, limits->version) ? &hits->oom_kills : &hits->foreign_kills) = kills;
+	}
+	if (limits->processes && met_tasks(group->folders[limits->processes_at], group->tasks))
+		hits->refused_forks = read_count(group->folders[limits->processes_at], "pids.events", "max");
+}
+
+int64_t limits_group_cpu_us(const struct limits_group *group) {
+	const struct limits *limits = group->limits;
+	if (limits->cpu_at < 0) return -1;
+	int folder = group->folders[limits->cpu_at];
+	if (limits->version == 2) return read_count(folder, "cpu.stat", "usage_usec");
+	int64_t used_ns = read_number(folder, "cpuacct.usage");
+	return used_ns < 0 ? -1 : used_ns / 1000;
 }
 
 // ---- what the tree of processes shows

@@ -8,8 +8,8 @@ struct limits {
 	bool memory, processes;
 	int own[LIMITS_GROUPS]; // the worker's own groups, below which boxes have theirs
 	size_t count;
-	int memory_at, processes_at; // index of the hierarchy; -1: none
-	char *prefix;                // of this worker's groups
+	int memory_at, processes_at, cpu_at; // index of the hierarchy; -1: none
+	char *prefix;                        // of this worker's groups
 	unsigned long made;
 };
 

@@ -24,7 +24,7 @@
 //   Landlock              a second wall around files, where the kernel has it (Linux 5.19): the job writes below its own places
 //                         only, and reads and executes only what hangs below the box's root, whatever the mounts let
 //                         through; no device nodes; from Linux 6.12 on no signals and abstract sockets to the outside
-//   control group         memory and swap, number of tasks, a share of the CPU of its own; limits.c
+//   control group         memory and swap, number of tasks, a share of the CPU of its own, the CPU time used; limits.c
 //   rlimits               file size, open files, processes, core files, locked memory
 //   sampler               kills a box whose anonymous memory exceeds the job's limit (below: why the group alone cannot)
 //
@@ -57,6 +57,15 @@
 // the bound is memory + disk, a hard wall (the kernel's out-of-memory killer), and the sampler holds the line between:
 // anonymous memory above the job's limit ends the box within 50 ms. What is neither (memfd, shared anonymous maps) has the
 // wall. Inodes of a tmpfs are kernel memory, cannot be limited by bubblewrap, and are counted by pid 1 every 100 ms.
+//
+// Whose shortage: the group also counts what others do to it, a process that the machine's own killer took, or a container's, and
+// a fork that a group above refused. Those are the job's fault only where its group met its own bound. A job that the machine had
+// no memory for is the platform's fault and tried again, and no peak is made up for it.
+//
+// Processor time is the group's, from "started" to "ended": that includes children whom nobody reaps (SIGCHLD ignored), whose times
+// the kernel adds to nobody's, pid 1's own little, and slirp4netns's work for the job. Without a group it is what pid 1 has reaped
+// and, every 500 ms, what the tree shows, which misses such children once they have ended: a job can then use more than JOB_CPU_S, as
+// far as its wall time lets it.
 //
 // Open files: the kernel bounds them by process, and counts no call that it refused for it. So pid 1 is asked when a process begins
 // to use the last descriptor that it can have, and counts (init/files.c). Who does not use it, and all at level reduced, where
@@ -286,6 +295,7 @@ json_t *sandbox_describe(const struct sandbox *sandbox) {
 		json_string(limits_processes(maker->limits) ? "cgroup"
 			    : maker->uid_counts             ? "none"
 							    : "rlimit"));
+	(void)json_object_set_new(json, "cpu", json_string(limits_cpu(maker->limits) ? "cgroup" : "sampler"));
 	(void)json_object_set_new(json, "disk", json_string(none ? "rlimit" : "tmpfs"));
 	(void)json_object_set_new(json, "network", json_string(none ? "host" : maker->rules ? "egress" : "none"));
 	(void)json_object_set_new(json, "workspace", json_string(copied ? "copy" : "overlay"));

@@ -74,10 +74,11 @@ struct sandbox_report {
 	int signal;                                        // 0: exited
 	bool memory_hit, processes_hit, disk_hit, cpu_hit; // the limit was touched
 	bool files_hit;                                    // a process had as many open files as it may have
-	bool shared;                                       // nothing was copied: overlayfs showed the tree
-	bool collected;                                    // artifacts, if there were any: all was read
+	bool machine_memory;       // the kernel ended a process of it for memory, though the job was within its own
+	bool shared;               // nothing was copied: overlayfs showed the tree
+	bool collected;            // artifacts, if there were any: all was read
 	int64_t peak_memory_bytes; // -1: unknown; the largest of 50 ms samples and of any single process
-	int64_t cpu_us;            // -1: unknown
+	int64_t cpu_us;            // of all its processes, where a group counts it; else of those that were reaped; -1: unknown
 	int64_t workspace_us;      // from sandbox_start until the tree stood in its place; -1: it never did
 	int64_t start_us, run_us;  // from sandbox_start to the command's exec; from there to its end
 	struct error error;

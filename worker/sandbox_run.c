@@ -16,7 +16,7 @@
 
 #define SAMPLE_MS        50
 #define FILES_EVERY      2  // samples
-#define CPU_EVERY        10 // samples: it is dear, and a second more or less of no matter
+#define CPU_EVERY        10 // samples: without a group it is dear, and a second more or less of no matter
 #define PREPARE_AHEAD_MS 30 // a job that is over sooner shall not have to share the processor with its successor
 #define COLLECT_MS       60000
 #define CHUNK_BYTES      65536
@@ -40,6 +40,7 @@ struct sandbox_run {
 	struct loop_timer *sample;
 	int64_t begun_us, started_us;
 	unsigned samples;
+	int64_t box_cpu_us; // of the group before the command: the making of the box
 	int64_t sampled_cpu_us;
 	bool final;               // its last event has come
 	int64_t collect_until_ms; // 0: the command has not ended, or nothing is collected
@@ -54,14 +55,15 @@ void sandbox_report_clear(struct sandbox_report *report) {
 
 static void count_hits(struct sandbox_run *run) {
 	struct sandbox_report *report = &run->report;
-	int64_t oom_kills, refused_forks;
-	limits_group_hits(run->cell->box.group, &oom_kills, &refused_forks);
-	report->memory_hit = report->memory_hit || oom_kills > 0;
-	report->processes_hit = report->processes_hit || refused_forks > 0;
-	// A box that had to be killed from outside has reaped less than was seen.
+	struct limits_hits hits;
+	limits_group_hits(run->cell->box.group, &hits);
+	report->memory_hit = report->memory_hit || hits.oom_kills > 0;
+	report->machine_memory = hits.foreign_kills > 0;
+	report->processes_hit = report->processes_hit || hits.refused_forks > 0;
+	// What was reaped is less than was seen where the box had to be killed from outside, and where nobody reaped.
 	if (report->cpu_us < run->sampled_cpu_us) report->cpu_us = run->sampled_cpu_us;
 	if (run->limits.cpu_s > 0 && report->cpu_us >= run->limits.cpu_s * 1000000) report->cpu_hit = true;
-	// The kernel's own measure came too quickly for the sampler.
+	// The group's bound is the job's memory and its disk: who met it had at least so much, and came too quickly for the sampler.
 	if (report->memory_hit && report->peak_memory_bytes < run->limits.memory_bytes)
 		report->peak_memory_bytes = run->limits.memory_bytes;
 }
@@ -127,11 +129,19 @@ static void drain(struct sandbox_run *run) {
 
 // ---- memory and processes, while it runs
 
+static void measure_group_cpu(struct sandbox_run *run) {
+	int64_t used_us = limits_group_cpu_us(run->cell->box.group) - run->box_cpu_us;
+	if (run->report.ran && used_us > run->sampled_cpu_us) run->sampled_cpu_us = used_us;
+}
+
 // An rlimit stands behind it, for single processes.
 static void sample_cpu(struct sandbox_run *run) {
-	if (run->limits.cpu_s <= 0 || run->samples % CPU_EVERY != 0) return;
+	if (run->limits.cpu_s <= 0) return;
 	const struct box *box = &run->cell->box;
-	run->sampled_cpu_us = limits_tree_cpu_us(box->bare ? box->pid : box->init_pid);
+	if (limits_cpu(run->sandbox->maker.limits))
+		measure_group_cpu(run);
+	else if (run->samples % CPU_EVERY == 0)
+		run->sampled_cpu_us = limits_tree_cpu_us(box->bare ? box->pid : box->init_pid);
 	if (run->sampled_cpu_us < run->limits.cpu_s * 1000000) return;
 	run->report.cpu_hit = true;
 	sandbox_kill(run);
@@ -197,6 +207,7 @@ static void failed(struct sandbox_run *run, const struct box_event *event) {
 static void ended(struct sandbox_run *run, const struct box_event *event) {
 	struct sandbox_report *report = &run->report;
 	bool exited = WIFEXITED(event->status);
+	measure_group_cpu(run);
 	report->exit_code = exited ? WEXITSTATUS(event->status) : -1;
 	report->signal = exited ? 0 : WTERMSIG(event->status);
 	report->cpu_us = event->cpu_us;
@@ -221,6 +232,7 @@ void run_event(struct sandbox_run *run, const struct box_event *event) {
 		run->report.ran = true;
 		run->started_us = event->at_us;
 		run->report.start_us = event->at_us - run->begun_us;
+		run->box_cpu_us = limits_group_cpu_us(run->cell->box.group);
 		return;
 	case BOX_REFUSED:
 		refused(run, event);
@@ -254,6 +266,7 @@ static void lost(struct sandbox_run *run) {
 		(void)error_set(&report->error, ERROR_UNAVAILABLE, "the box could not be made: %s", complaint);
 		return;
 	}
+	measure_group_cpu(run);
 	report->exit_code = -1;
 	report->signal = SIGKILL;
 	report->run_us = loop_now_us() - run->started_us;

@@ -68,6 +68,18 @@ static void a_limit_is_the_cause_only_where_the_job_failed(void **state) {
 		OUTCOME_MEMORY, BLAME_LIMIT);
 }
 
+static void what_the_machine_lacks_is_the_platforms_fault(void **state) {
+	(void)state;
+	struct sandbox_report ended = {.ran = true, .exit_code = -1, .signal = 9, .machine_memory = true};
+	expect(JOB_STOP_NONE, ended, OUTCOME_LOST, BLAME_PLATFORM);
+	// It had filled its disk before, and coped.
+	ended.disk_hit = true;
+	expect(JOB_STOP_NONE, ended, OUTCOME_LOST, BLAME_PLATFORM);
+	ended.memory_hit = true;
+	expect(JOB_STOP_NONE, ended, OUTCOME_MEMORY, BLAME_LIMIT);
+	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .machine_memory = true}, OUTCOME_OK, BLAME_NONE);
+}
+
 static void processor_time_and_a_file_too_large_are_limits(void **state) {
 	(void)state;
 	expect(JOB_STOP_NONE, (struct sandbox_report){.ran = true, .exit_code = -1, .signal = 9, .cpu_hit = true},
@@ -171,6 +183,7 @@ int main(void) {
 		cmocka_unit_test(an_exit_code_and_a_signal_are_the_users),
 		cmocka_unit_test(a_command_that_was_not_found_is_said_to_be),
 		cmocka_unit_test(a_limit_is_the_cause_only_where_the_job_failed),
+		cmocka_unit_test(what_the_machine_lacks_is_the_platforms_fault),
 		cmocka_unit_test(processor_time_and_a_file_too_large_are_limits),
 		cmocka_unit_test(all_files_open_is_a_limit_and_the_least_of_them),
 		cmocka_unit_test(what_the_worker_ended_is_named_by_why),

@@ -10,7 +10,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #ifdef __SANITIZE_THREAD__
 #define TASKS      2 // of a process: the sanitizer has a thread in each, and memory
@@ -118,10 +120,17 @@ static void a_group_refuses_forks_beyond_its_tasks_and_counts_them(void **state)
 		_exit(made < 50 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	int64_t oom_kills, refused;
-	limits_group_hits(group, &oom_kills, &refused);
-	assert_int_equal(oom_kills, 0);
-	assert_true(refused > 0);
+	struct limits_hits hits;
+	limits_group_hits(group, &hits);
+	assert_int_equal(hits.oom_kills + hits.foreign_kills, 0);
+	assert_true(hits.refused_forks > 0);
+}
+
+static NORETURN void take_memory(void) {
+	join();
+	volatile char *memory = mem_zalloc(64 << 20);
+	for (size_t i = 0; i < 64 << 20; i += 4096) memory[i] = 1;
+	_exit(0);
 }
 
 static void a_group_kills_whom_its_memory_does_not_suffice_and_counts_them(void **state) {
@@ -129,18 +138,122 @@ static void a_group_kills_whom_its_memory_does_not_suffice_and_counts_them(void 
 	if (!limits_memory(limits)) skip();
 	assert_int_equal(limits_group_set(group, 16 << 20, 8, NULL), 0);
 	pid_t pid = fork();
-	if (pid == 0) {
-		join();
-		volatile char *memory = mem_zalloc(64 << 20);
-		for (size_t i = 0; i < 64 << 20; i += 4096) memory[i] = 1;
-		_exit(0);
-	}
+	if (pid == 0) take_memory();
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	int64_t oom_kills, refused;
-	limits_group_hits(group, &oom_kills, &refused);
-	assert_true(oom_kills > 0);
+	struct limits_hits hits;
+	limits_group_hits(group, &hits);
+	assert_true(hits.oom_kills > 0);
+	assert_int_equal(hits.foreign_kills, 0);
+}
+
+// ---- a group below one that is not ours to set: a container's, a slice's
+
+static struct limits *whole;
+
+// Only the controllers that are bounded above: the group in between has no others.
+static bool put_one_above(bool memory) {
+	int own = memory ? limits->memory_at : limits->processes_at;
+	if (own < 0) return false;
+	struct limits *below = mem_zalloc(sizeof(*below));
+	*below = (struct limits){.version = limits->version, .memory = memory, .processes = !memory, .count = 1, .cpu_at = -1};
+	below->memory_at = memory ? 0 : -1;
+	below->processes_at = memory ? -1 : 0;
+	below->prefix = mem_strdup("trabajos-test");
+	AUTO_FREE char *name = mem_format("%s-above", limits->prefix);
+	assert_int_equal(mkdirat(limits->own[own], name, 0755), 0);
+	below->own[0] = openat(limits->own[own], name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(below->own[0] >= 0);
+	if (limits->version == 2)
+		assert_int_equal(limits_write(below->own[0], "cgroup.subtree_control", memory ? "+memory" : "+pids"), 0);
+	const char *const bounds[] = {"pids.max", limits->version == 2 ? "memory.max" : "memory.limit_in_bytes"};
+	assert_int_equal(limits_write(below->own[0], bounds[memory], memory ? "16777216" : "4"), 0);
+	if (memory) (void)!limits_write(below->own[0], "memory.swap.max", "0");
+	if (memory) (void)!limits_write(below->own[0], "memory.memsw.limit_in_bytes", "16777216");
+	assert_int_equal(limits_group_remove(group), 0);
+	whole = limits;
+	limits = below;
+	assert_int_equal(limits_group_new(limits, &group, NULL), 0);
+	return true;
+}
+
+static void take_away_the_one_above(void) {
+	for (int i = 0; i < 500 && limits_group_remove(group) != 0; i++) (void)poll(NULL, 0, 10);
+	group = NULL;
+	int own = limits->memory ? whole->memory_at : whole->processes_at;
+	AUTO_FREE char *name = mem_format("%s-above", whole->prefix);
+	assert_int_equal(unlinkat(whole->own[own], name, AT_REMOVEDIR), 0);
+	limits_close(limits);
+	limits = whole;
+}
+
+static void a_kill_for_the_memory_of_others_is_not_the_groups_own(void **state) {
+	(void)state;
+	if (!put_one_above(true)) skip();
+	assert_int_equal(limits_group_set(group, 1 << 30, 8, NULL), 0);
+	pid_t pid = fork();
+	if (pid == 0) take_memory();
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	struct limits_hits hits;
+	limits_group_hits(group, &hits);
+	assert_int_equal(hits.oom_kills, 0);
+	assert_true(hits.foreign_kills > 0);
+	take_away_the_one_above();
+}
+
+static void a_fork_that_a_group_above_refuses_is_not_the_groups_own(void **state) {
+	(void)state;
+	if (!put_one_above(false)) skip();
+	assert_int_equal(limits_group_set(group, 64 << 20, 100, NULL), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		join();
+		int made = 0;
+		while (made < 50 && fork() != -1) made++;
+		_exit(made < 50 ? 0 : 1);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	struct limits_hits hits;
+	limits_group_hits(group, &hits);
+	assert_int_equal(hits.refused_forks, 0);
+	take_away_the_one_above();
+}
+
+// ---- processor time
+
+static void burn_ms(int64_t ms) {
+	struct timespec used;
+	do (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < ms);
+}
+
+static void a_group_counts_the_time_of_those_whom_nobody_reaps(void **state) {
+	(void)state;
+	if (!limits_cpu(limits)) {
+		print_message("skipped: no group counts processor time here\n");
+		skip();
+	}
+	int64_t before_us = limits_group_cpu_us(group);
+	pid_t pid = fork();
+	if (pid == 0) {
+		join();
+		(void)signal(SIGCHLD, SIG_IGN);
+		for (int i = 0; i < 4; i++) {
+			if (fork() == 0) {
+				burn_ms(50);
+				_exit(0);
+			}
+		}
+		(void)wait(NULL); // until there is none left
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_in_range(limits_group_cpu_us(group) - before_us, 190000, 60000000);
 }
 
 static void a_group_is_killed_whole_and_then_removed(void **state) {
@@ -166,7 +279,7 @@ static void a_group_is_killed_whole_and_then_removed(void **state) {
 
 static void without_groups_the_tree_of_processes_is_counted(void **state) {
 	(void)state;
-	struct limits none = {.memory_at = -1, .processes_at = -1, .prefix = mem_strdup("trabajos-test")};
+	struct limits none = {.memory_at = -1, .processes_at = -1, .cpu_at = -1, .prefix = mem_strdup("trabajos-test")};
 	struct limits_group *empty;
 	assert_int_equal(limits_group_new(&none, &empty, NULL), 0);
 	int ready[2];
@@ -205,6 +318,9 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(a_group_refuses_forks_beyond_its_tasks_and_counts_them, open_real, close_real),
 		cmocka_unit_test_setup_teardown(
 			a_group_kills_whom_its_memory_does_not_suffice_and_counts_them, open_real, close_real),
+		cmocka_unit_test_setup_teardown(a_kill_for_the_memory_of_others_is_not_the_groups_own, open_real, close_real),
+		cmocka_unit_test_setup_teardown(a_fork_that_a_group_above_refuses_is_not_the_groups_own, open_real, close_real),
+		cmocka_unit_test_setup_teardown(a_group_counts_the_time_of_those_whom_nobody_reaps, open_real, close_real),
 		cmocka_unit_test_setup_teardown(a_group_is_killed_whole_and_then_removed, open_real, close_real),
 		cmocka_unit_test(without_groups_the_tree_of_processes_is_counted),
 	};

@@ -134,7 +134,23 @@ static int attack_descriptors_and_cope(void) {
 	return attack_descriptors_and_exit() == 7 ? 0 : 99;
 }
 
+// One after the other, each of little time, and their times are added to nobody's.
+static int attack_unreaped(void) {
+	(void)signal(SIGCHLD, SIG_IGN);
+	for (int i = 0; i < 100; i++) {
+		if (fork() == 0) {
+			struct timespec used;
+			do (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+			while (used.tv_sec == 0 && used.tv_nsec < 100000000);
+			_exit(0);
+		}
+		(void)wait(NULL);
+	}
+	return 0;
+}
+
 static const struct attack attacks[] = {
+	{"unreaped", attack_unreaped},
 	{"anonymous", attack_anonymous},
 	{"anonymous-tree", attack_anonymous_tree},
 	{"memfd", attack_memfd},
@@ -251,6 +267,22 @@ static void processor_time_counts_over_all_processes_of_the_job(void **state) {
 		// At least most of it; how much more, is the machine's load.
 		assert_in_range(result.report.cpu_us, 1500000, 60000000);
 	}
+}
+
+static void processor_time_counts_of_those_too_whom_nobody_reaps(void **state) {
+	(void)state;
+	if (!limits_cpu(rig.sandbox->maker.limits)) {
+		print_message("skipped: no group counts processor time here\n");
+		skip();
+	}
+	static const char *const argv[] = {"./attack", "attack", "unreaped", NULL};
+	struct sandbox_limits limits = rig_limits();
+	limits.cpu_s = 1;
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .limits = limits}, &result);
+	assert_true(result.report.cpu_hit);
+	assert_int_equal(result.report.signal, SIGKILL);
+	assert_in_range(result.report.cpu_us, 1000000, 60000000);
 }
 
 // Where it is emulated, the command's start alone takes a second.
@@ -416,6 +448,7 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(no_place_that_can_be_written_is_without_bounds),
 		cmocka_unit_test(empty_files_without_end_are_a_full_disk),
 		cmocka_unit_test(processor_time_counts_over_all_processes_of_the_job),
+		cmocka_unit_test(processor_time_counts_of_those_too_whom_nobody_reaps),
 		cmocka_unit_test(waiting_is_no_processor_time),
 		cmocka_unit_test(a_fork_bomb_meets_its_limit_and_is_attributed),
 		cmocka_unit_test(threads_count_as_processes),
