@@ -35,8 +35,9 @@ struct limits_usage {
 	int64_t memory_bytes; // anonymous memory; -1: unknown
 	int64_t tasks;        // processes and threads; -1: unknown
 };
-// tree: the box's pid 1 seen from here, for what no group counts; 0: not known yet.
-void limits_group_read(const struct limits_group *group, pid_t tree, struct limits_usage *usage);
+// tree: the box's pid 1 seen from here, for what no group counts; 0: not known yet. most_bytes: memory is looked at more closely
+// where it may be more.
+void limits_group_read(struct limits_group *group, pid_t tree, int64_t most_bytes, struct limits_usage *usage);
 // Processor time of all that ever was in the group; -1: no group counts it.
 int64_t limits_group_cpu_us(const struct limits_group *group);
 // Processor time of everything that lives below `tree`, it included, and of all that they have reaped; -1: unknown. What nobody

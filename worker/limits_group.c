@@ -1,5 +1,6 @@
 // One box's group: made, bounded, read, killed, removed. And the sampler for what no group counts: the tree of processes below
 // the box's pid 1, which is complete, because orphans of a pid namespace become its children.
+#include "lib/loop.h"
 #include "lib/mem.h"
 #include "worker/limits_internal.h"
 
@@ -9,12 +10,16 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-#define MET_BYTES 65536
+#define MET_BYTES    65536
+#define SHARED_US    10000 // a look at shared memory
+#define SHARED_PAUSE 20    // times as long as the look took
 
 struct limits_group {
 	struct limits *limits;
 	char *name;
-	int64_t tasks; // its bound
+	int64_t tasks;           // its bound
+	int64_t shared_again_us; // of the sampler: when it may look at shared memory again
+	pid_t shared_from;       // and with whom it begins
 	int folders[LIMITS_GROUPS], joins[LIMITS_GROUPS];
 };
 
@@ -167,6 +172,7 @@ struct process {
 	pid_t pid, parent;
 	int64_t tasks;
 	int64_t ticks; // own and of what it has reaped
+	int64_t shared_bytes;
 	bool inside;
 };
 
@@ -223,40 +229,71 @@ static void mark_inside(struct process *list, size_t count, pid_t root) {
 	}
 }
 
-// Anonymous memory of all, and shared memory once, by the process that has most of it mapped: summed up, a segment that a
-// hundred processes share would count a hundred times.
-static int64_t read_memory(int proc, const struct process *list, size_t count) {
-	int64_t anonymous = 0, shared = 0;
+static int64_t read_kb(const char *text, const char *name) {
+	const char *at = strstr(text, name);
+	return at ? strtoll(at + strlen(name), NULL, 10) * 1024 : 0;
+}
+
+// Each process's part of the shared memory that it has mapped: summed up it is the memory itself, once. The kernel walks the
+// whole table of pages for it, so a job could keep the worker busy: there is a time for it, and then a pause. What was not come to
+// is looked at first the next time; meanwhile the sum is too low, never too high.
+static int64_t sum_shared(struct limits_group *group, int proc, const struct process *list, size_t count, int64_t most) {
+	int64_t begun_us = loop_now_us(), now_us = begun_us, sum = 0;
+	if (begun_us < group->shared_again_us) return 0;
+	size_t first = 0;
+	while (first < count && list[first].pid < group->shared_from) first++;
+	for (size_t i = 0; i < count && sum <= most && now_us - begun_us < SHARED_US; i++) {
+		const struct process *process = &list[(first + i) % count];
+		char path[64], text[4096];
+		group->shared_from = process->pid + 1;
+		if (!process->inside || process->shared_bytes == 0) continue;
+		(void)snprintf(path, sizeof(path), "%d/smaps_rollup", (int)process->pid);
+		if (limits_read(proc, path, text, sizeof(text)) > 0) sum += read_kb(text, "\nPss_Shmem:");
+		now_us = loop_now_us();
+	}
+	group->shared_again_us = now_us + SHARED_PAUSE * (now_us - begun_us);
+	return sum;
+}
+
+// Anonymous memory of all, and shared memory once: by the process that has most of it mapped, since summed up a segment that a
+// hundred processes share would count a hundred times. Where so much would be too much it is looked at more closely.
+static int64_t read_memory(struct limits_group *group, int proc, struct process *list, size_t count, int64_t most_bytes) {
+	int64_t anonymous = 0, shared = 0, sum = 0;
 	for (size_t i = 0; i < count; i++) {
 		char path[64], text[4096];
 		if (!list[i].inside) continue;
 		(void)snprintf(path, sizeof(path), "%d/status", (int)list[i].pid);
 		if (limits_read(proc, path, text, sizeof(text)) <= 0) continue;
-		const char *anon = strstr(text, "\nRssAnon:"), *shmem = strstr(text, "\nRssShmem:");
-		if (anon) anonymous += strtoll(anon + strlen("\nRssAnon:"), NULL, 10) * 1024;
-		int64_t mapped = shmem ? strtoll(shmem + strlen("\nRssShmem:"), NULL, 10) * 1024 : 0;
-		if (mapped > shared) shared = mapped;
+		anonymous += read_kb(text, "\nRssAnon:");
+		list[i].shared_bytes = read_kb(text, "\nRssShmem:");
+		sum += list[i].shared_bytes;
+		if (list[i].shared_bytes > shared) shared = list[i].shared_bytes;
+	}
+	if (anonymous + shared <= most_bytes && anonymous + sum > most_bytes) {
+		sum = sum_shared(group, proc, list, count, most_bytes - anonymous);
+		if (sum > shared) shared = sum;
 	}
 	return anonymous + shared;
 }
 
-static void read_tree(const struct limits *limits, pid_t root, struct limits_usage *usage) {
+static void read_tree(struct limits_group *group, pid_t root, int64_t most_bytes, struct limits_usage *usage) {
+	const struct limits *limits = group->limits;
 	AUTO_CLOSE int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0) return;
 	size_t count;
 	AUTO_FREE struct process *list = read_processes(proc, &count);
 	if (!list) return;
 	mark_inside(list, count, root);
-	if (!limits->memory) usage->memory_bytes = read_memory(proc, list, count);
+	if (!limits->memory) usage->memory_bytes = read_memory(group, proc, list, count, most_bytes);
 	if (limits->processes) return;
 	usage->tasks = 0;
 	for (size_t i = 0; i < count; i++) usage->tasks += list[i].inside ? list[i].tasks : 0;
 }
 
-void limits_group_read(const struct limits_group *group, pid_t tree, struct limits_usage *usage) {
+void limits_group_read(struct limits_group *group, pid_t tree, int64_t most_bytes, struct limits_usage *usage) {
 	*usage = (struct limits_usage){.memory_bytes = -1, .tasks = -1};
 	read_group(group, usage);
-	if (tree > 0 && !(group->limits->memory && group->limits->processes)) read_tree(group->limits, tree, usage);
+	if (tree > 0 && !(group->limits->memory && group->limits->processes)) read_tree(group, tree, most_bytes, usage);
 }
 
 int64_t limits_tree_cpu_us(pid_t tree) {

@@ -56,7 +56,11 @@
 // Memory: pages of the tmpfs count in the same control group as the job's memory, and cannot be told apart in its one bound. So
 // the bound is memory + disk, a hard wall (the kernel's out-of-memory killer), and the sampler holds the line between:
 // anonymous memory above the job's limit ends the box within 50 ms. What is neither (memfd, shared anonymous maps) has the
-// wall. Inodes of a tmpfs are kernel memory, cannot be limited by bubblewrap, and are counted by pid 1 every 100 ms.
+// wall. Inodes of a tmpfs are kernel memory, cannot be limited by bubblewrap, and are counted by pid 1 every 100 ms,
+// those of /dev/shm as well.
+//
+// Without a group memory is what the sampler sees mapped: no wall. A shared page that was touched and let go of stays, and nobody
+// shows it; memfd and System V's things, which would make that easy, are refused there.
 //
 // Whose shortage: the group also counts what others do to it, a process that the machine's own killer took, or a container's, and
 // a fork that a group above refused. Those are the job's fault only where its group met its own bound. A job that the machine had

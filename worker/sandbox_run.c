@@ -165,7 +165,7 @@ static void take_sample(void *arg) {
 	}
 	struct sandbox_report *report = &run->report;
 	struct limits_usage usage;
-	limits_group_read(run->cell->box.group, run->cell->box.init_pid, &usage);
+	limits_group_read(run->cell->box.group, run->cell->box.init_pid, run->limits.memory_bytes, &usage);
 	if (usage.memory_bytes > report->peak_memory_bytes) report->peak_memory_bytes = usage.memory_bytes;
 	const struct box_maker *maker = &run->sandbox->maker;
 	// Pid 1 of the box is one of the tree that is counted where no group is.

@@ -39,7 +39,7 @@ static const char *const refused[] = {
 // Those that programs fall back from when they do not exist. io_setup: the number of contexts is one for the whole machine.
 static const char *const missing[] = {"clone3", "io_setup", "statmount", "listmount"};
 
-static const char *const holding_memory[] = {"memfd_create", "shmget"};
+static const char *const holding_memory[] = {"memfd_create", "shmget", "semget", "msgget"};
 
 // Families that a job may open; netlink only for the list of interfaces (getifaddrs).
 #define FAMILY_LAST AF_NETLINK

@@ -10,6 +10,6 @@
 
 #include <stdbool.h>
 
-// uncharged_memory_refused: also refuses what holds memory that no process's resident size shows (memfd, System V segments); wanted
+// uncharged_memory_refused: also refuses what holds memory that no process's resident size shows (memfd, System V's segments, semaphores and queues); wanted
 // where no cgroup counts it. *fd is the caller's.
 int seccomp_make(bool uncharged_memory_refused, int *fd, struct error *error) MUST_USE;

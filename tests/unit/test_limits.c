@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -267,7 +268,7 @@ static void a_group_is_killed_whole_and_then_removed(void **state) {
 	}
 	struct limits_usage usage = {0};
 	for (int i = 0; i < 500 && usage.tasks < 2 * TASKS; i++) {
-		limits_group_read(group, 0, &usage);
+		limits_group_read(group, 0, INT64_MAX, &usage);
 		(void)poll(NULL, 0, 10);
 	}
 	assert_int_equal(usage.tasks, 2 * TASKS);
@@ -296,10 +297,10 @@ static void without_groups_the_tree_of_processes_is_counted(void **state) {
 	char byte;
 	assert_int_equal(read(ready[0], &byte, 1) + read(ready[0], &byte, 1), 2);
 	struct limits_usage usage;
-	limits_group_read(empty, pid, &usage);
+	limits_group_read(empty, pid, INT64_MAX, &usage);
 	assert_int_equal(usage.tasks, 2 * TASKS);
 	assert_in_range(usage.memory_bytes, 40 << 20, (80 << 20) + MORE_BYTES);
-	limits_group_read(empty, 0, &usage);
+	limits_group_read(empty, 0, INT64_MAX, &usage);
 	assert_int_equal(usage.tasks, -1);
 	assert_int_equal(kill(-pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
@@ -307,6 +308,62 @@ static void without_groups_the_tree_of_processes_is_counted(void **state) {
 	close(ready[1]);
 	assert_int_equal(limits_group_remove(empty), 0);
 	free(none.prefix);
+}
+
+#define SHARERS 4
+
+static NORETURN void share_memory(char *common, int ready) {
+	char *memory = common ? common : mmap(NULL, 20 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (memory != MAP_FAILED) memset(memory, 1, 20 << 20);
+	(void)!write(ready, "x", 1);
+	for (;;) (void)pause();
+}
+
+// What the sampler sees of processes that have 20 MiB of shared memory mapped: the same, or each its own.
+static int64_t see_shared_memory(char *common, int64_t most_bytes, int looks) {
+	struct limits none = {.memory_at = -1, .processes_at = -1, .cpu_at = -1, .prefix = mem_strdup("trabajos-test")};
+	struct limits_group *empty;
+	assert_int_equal(limits_group_new(&none, &empty, NULL), 0);
+	int ready[2];
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)setpgid(0, 0);
+		for (int i = 0; i < SHARERS; i++)
+			if (fork() == 0) share_memory(common, ready[1]);
+		for (;;) (void)pause();
+	}
+	char byte;
+	for (int i = 0; i < SHARERS; i++) assert_int_equal(read(ready[0], &byte, 1), 1);
+	struct limits_usage usage;
+	int64_t most_seen = 0;
+	// A busy machine may not come to all of them in one look.
+	for (int i = 0; i < looks; i++) {
+		limits_group_read(empty, pid, most_bytes, &usage);
+		if (usage.memory_bytes > most_seen) most_seen = usage.memory_bytes;
+		if (most_seen > most_bytes) break;
+		(void)poll(NULL, 0, 5);
+	}
+	assert_int_equal(kill(-pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(ready[0]);
+	close(ready[1]);
+	assert_int_equal(limits_group_remove(empty), 0);
+	free(none.prefix);
+	return most_seen;
+}
+
+static void without_groups_shared_memory_of_several_counts_each(void **state) {
+	(void)state;
+	assert_in_range(see_shared_memory(NULL, 70 << 20, 2000), 70 << 20, (100 << 20) + MORE_BYTES);
+}
+
+static void without_groups_memory_that_several_share_counts_once(void **state) {
+	(void)state;
+	char *common = mmap(NULL, 20 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(common != MAP_FAILED);
+	assert_in_range(see_shared_memory(common, 70 << 20, 20), 20 << 20, (40 << 20) + MORE_BYTES);
+	(void)munmap(common, 20 << 20);
 }
 
 int main(void) {
@@ -323,6 +380,8 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(a_group_counts_the_time_of_those_whom_nobody_reaps, open_real, close_real),
 		cmocka_unit_test_setup_teardown(a_group_is_killed_whole_and_then_removed, open_real, close_real),
 		cmocka_unit_test(without_groups_the_tree_of_processes_is_counted),
+		cmocka_unit_test(without_groups_shared_memory_of_several_counts_each),
+		cmocka_unit_test(without_groups_memory_that_several_share_counts_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

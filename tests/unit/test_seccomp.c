@@ -118,7 +118,9 @@ static int try_allowed(void) {
 
 static int try_memory(void) {
 	if (!answers(ENOSYS, memfd_create("x", 0))) return 1;
-	return answers(ENOSYS, syscall(SYS_shmget, 1, 4096, 0600)) ? 0 : 2;
+	if (!answers(ENOSYS, syscall(SYS_shmget, 1, 4096, 0600))) return 2;
+	if (!answers(ENOSYS, syscall(SYS_semget, 0 /* IPC_PRIVATE */, 1, 0600))) return 3;
+	return answers(ENOSYS, syscall(SYS_msgget, 0 /* IPC_PRIVATE */, 0600)) ? 0 : 4;
 }
 
 #ifdef __x86_64__

@@ -13,7 +13,8 @@
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 
-#define SAMPLE_US 100000
+#define SAMPLE_US         100000
+#define SHARED_FILES_MOST 16384 // in /dev/shm
 
 struct watch {
 	const struct command *command;
@@ -60,16 +61,21 @@ static void reap(struct watch *watch) {
 	}
 }
 
+// bubblewrap cannot limit the inodes of a tmpfs, and each is kernel memory.
+static bool has_more_files(const struct statvfs *space, int64_t most) {
+	return most > 0 && space->f_files - space->f_ffree > (uint64_t)most;
+}
+
 static void look_at_disk(struct watch *watch) {
 	struct statvfs space;
 	if (watch->command->bare || fstatvfs(watch->command->root_fd, &space) != 0) return;
 	if (space.f_bavail == 0 || space.f_ffree == 0) watch->disk_full = true;
-	// bubblewrap cannot limit the inodes of a tmpfs, and each is kernel memory.
-	uint64_t most = (uint64_t)watch->command->files_most;
-	if (most > 0 && space.f_files - space.f_ffree > most) {
-		watch->disk_full = true;
-		signal_all(watch->command, SIGKILL);
-	}
+	struct statvfs shared;
+	bool flooded = has_more_files(&space, watch->command->files_most) ||
+		       (statvfs("/dev/shm", &shared) == 0 && has_more_files(&shared, SHARED_FILES_MOST));
+	if (!flooded) return;
+	watch->disk_full = true;
+	signal_all(watch->command, SIGKILL);
 }
 
 static void kill_and_reap(const struct command *command) {
