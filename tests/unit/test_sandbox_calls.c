@@ -5,6 +5,7 @@
 #include <linux/io_uring.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
@@ -58,6 +59,21 @@ static int mount_by_the_new_interface(void) {
 static int clone_a_mount(void) {
 	become_root_of_a_namespace();
 	return escape_reached(syscall(SYS_open_tree, AT_FDCWD, "/", 0x8001 /* CLONE, RECURSIVE */), "open_tree");
+}
+
+static int clone_a_mount_with_attributes(void) {
+	become_root_of_a_namespace();
+	return escape_reached(syscall(467 /* open_tree_attr */, AT_FDCWD, "/", 0x8001, NULL, 0), "open_tree_attr");
+}
+
+static const struct {
+	uint32_t size, spare;
+	uint64_t mount, param;
+} every_mount = {.size = 24, .mount = UINT64_MAX};
+
+static int list_mounts(void) {
+	uint64_t mounts[16];
+	return escape_reached(syscall(458 /* listmount */, &every_mount, mounts, 16UL, 0UL), "listmount");
 }
 
 static int unmount(void) {
@@ -143,6 +159,10 @@ static int watch_files(void) {
 
 static int make_secret_memory(void) {
 	return escape_reached(syscall(447 /* memfd_secret */, 0), "memfd_secret");
+}
+
+static int take_huge_pages(void) {
+	return escape_reached(memfd_create("x", MFD_HUGETLB), "memfd_create of huge pages");
 }
 
 static int compare_processes(void) {
@@ -242,6 +262,8 @@ static const struct escape escapes[] = {
 	{.name = "no_file_system_can_be_mounted", .fn = mount_something, .weakest = SANDBOX_NONE},
 	{.name = "no_file_system_can_be_opened_by_fsopen", .fn = mount_by_the_new_interface, .weakest = SANDBOX_NONE},
 	{.name = "no_mount_can_be_cloned_by_open_tree", .fn = clone_a_mount, .weakest = SANDBOX_NONE},
+	{.name = "no_mount_can_be_cloned_by_open_tree_attr", .fn = clone_a_mount_with_attributes, .weakest = SANDBOX_NONE},
+	{.name = "the_mounts_cannot_be_listed_by_listmount", .fn = list_mounts, .weakest = SANDBOX_NONE},
 	{.name = "no_mount_can_be_taken_away", .fn = unmount, .weakest = SANDBOX_NONE},
 	{.name = "the_root_cannot_be_changed", .fn = change_the_root, .weakest = SANDBOX_NONE},
 	{.name = "no_crypto_socket_can_be_opened", .fn = open_crypto_socket, .weakest = SANDBOX_NONE},
@@ -263,6 +285,7 @@ static const struct escape escapes[] = {
 	{.name = "no_perf_event_can_be_opened", .fn = open_perf_event, .weakest = SANDBOX_NONE},
 	{.name = "files_cannot_be_watched_by_fanotify", .fn = watch_files, .weakest = SANDBOX_NONE},
 	{.name = "secret_memory_cannot_be_made", .fn = make_secret_memory, .weakest = SANDBOX_NONE},
+	{.name = "huge_pages_cannot_be_taken", .fn = take_huge_pages, .weakest = SANDBOX_NONE},
 	{.name = "processes_cannot_be_compared_by_kcmp", .fn = compare_processes, .weakest = SANDBOX_NONE},
 	{.name = "no_terminal's_input_can_be_forged", .fn = type, .weakest = SANDBOX_NONE},
 	{.name = "no_terminal's_input_can_be_forged_with_garbage_in_the_register",

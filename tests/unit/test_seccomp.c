@@ -19,6 +19,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -63,6 +64,11 @@ static bool answers(int number, long result) {
 	return result == -1 && errno == number;
 }
 
+static bool map_fails(int flags) {
+	void *memory = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, flags, -1, 0);
+	return memory == MAP_FAILED && errno == EPERM;
+}
+
 static int try_refused(void) {
 	int at = 1;
 	const bool held[] = {
@@ -86,6 +92,13 @@ static int try_refused(void) {
 		answers(EAFNOSUPPORT, socket(40 /* AF_VSOCK */, SOCK_STREAM, 0)),
 		answers(EAFNOSUPPORT, syscall(SYS_socket, 38 | 0x100000000UL, SOCK_SEQPACKET, 0)),
 		answers(EAFNOSUPPORT, socket(AF_NETLINK, SOCK_RAW, 12 /* NETFILTER */)),
+		// Younger than some libseccomp.
+		answers(ENOSYS, syscall(457 /* statmount */, NULL, NULL, 0, 0)),
+		answers(ENOSYS, syscall(458 /* listmount */, NULL, NULL, 0, 0)),
+		answers(EPERM, syscall(467 /* open_tree_attr */, -1, NULL, 0, NULL, 0)),
+		answers(ENOSYS, syscall(470 /* listns */, NULL, NULL, 0, 0)),
+		map_fails(MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB),
+		map_fails(MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | (21 << MAP_HUGE_SHIFT)),
 	};
 	for (size_t i = 0; i < COUNT_OF(held); i++, at++)
 		if (!held[i]) return at;
@@ -113,7 +126,18 @@ static int try_allowed(void) {
 	if (!names) return 5;
 	if_freenameindex(names);
 	if (syscall(SYS_unshare, CLONE_FILES) != 0) return 6;
+	void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED || munmap(memory, 4096) != 0) return 8;
 	return memfd_create("x", 0) >= 0 ? 0 : 7;
+}
+
+static int try_huge_pages(void) {
+	if (!answers(EPERM, memfd_create("x", MFD_HUGETLB))) return 1;
+	if (!answers(EPERM, syscall(SYS_shmget, 0 /* IPC_PRIVATE */, 2 << 20, 0600 | SHM_HUGETLB))) return 2;
+	// The others are open.
+	long segment = syscall(SYS_shmget, 0, 4096, 0600);
+	if (segment < 0) return 3;
+	return syscall(SYS_shmctl, segment, IPC_RMID, NULL) == 0 ? 0 : 4;
 }
 
 static int try_memory(void) {
@@ -130,12 +154,46 @@ static long old_entry(long number, long first, long second) {
 	return result;
 }
 
+static long old_map(long flags) {
+	long result;
+	__asm__ volatile("int $0x80"
+			 : "=a"(result)
+			 : "a"(192 /* mmap2 */), "b"(0), "c"(2 << 20), "d"(PROT_READ), "S"(flags), "D"(-1)
+			 : "memory");
+	return result;
+}
+
+static int try_old_memory(void) {
+	if (old_map(MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB) != -EPERM) return 1;
+	long mapped = old_map(MAP_PRIVATE | MAP_ANONYMOUS);
+	if (mapped < 0 && mapped > -4096) return 2;
+	if (old_entry(90 /* mmap, whose arguments lie in memory */, 0, 0) != -ENOSYS) return 3;
+	if (old_entry(117 /* ipc */, 23 /* SHMGET */, 0) != -ENOSYS) return 4;
+	if (old_entry(117, 23 | 0x10000 /* a version */, 0) != -ENOSYS) return 5;
+	if (old_entry(395 /* shmget */, 0, 4096) != -ENOSYS) return 6;
+	return old_entry(20 /* getpid */, 0, 0) == getpid() ? 0 : 7;
+}
+
+static int try_old_queues(void) {
+	static const long calls[] = {2 /* SEMGET */, 13 /* MSGGET */};
+	for (size_t i = 0; i < COUNT_OF(calls); i++)
+		if (old_entry(117, calls[i], 0) != -ENOSYS || old_entry(117, calls[i] | 0x10000, 0) != -ENOSYS) return 1;
+	return 0;
+}
+
 static int try_other_entries(void) {
 	if (old_entry(310 /* unshare */, CLONE_NEWUSER, 0) != -EPERM) return 1;
 	if (old_entry(26 /* ptrace */, 0, 0) != -EPERM) return 2;
 	if (old_entry(359 /* socket */, 38, SOCK_SEQPACKET) != -EAFNOSUPPORT) return 3;
 	if (old_entry(102 /* socketcall */, 1, 0) != -EAFNOSUPPORT) return 4;
 	if (old_entry(20 /* getpid */, 0, 0) != getpid()) return 5;
+	if (old_entry(457 /* statmount */, 0, 0) != -ENOSYS) return 7;
+	if (old_entry(467 /* open_tree_attr */, 0, 0) != -EPERM) return 8;
+	if (!answers(ENOSYS, syscall(0x40000000 | 458 /* listmount by x32 */, NULL, NULL, 0, 0))) return 9;
+	if (!answers(EPERM, syscall(0x40000000 | 467, -1, NULL, 0, NULL, 0))) return 10;
+	if (!answers(EPERM,
+		    syscall(0x40000000 | SYS_mmap, NULL, 2 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0)))
+		return 11;
 	return answers(EPERM, syscall(0x40000000 | 321 /* bpf by x32 */, 0, NULL, 0)) ? 0 : 6;
 }
 #endif
@@ -158,6 +216,11 @@ static void memory_outside_of_processes_is_refused_where_nothing_counts_it(void 
 	assert_int_equal(under(filter, try_memory), 1);
 }
 
+static void huge_pages_are_refused(void **state) {
+	(void)state;
+	assert_int_equal(under(filter, try_huge_pages), 0);
+}
+
 static void the_other_entry_points_are_no_way_around(void **state) {
 	(void)state;
 #ifdef __x86_64__
@@ -165,6 +228,9 @@ static void the_other_entry_points_are_no_way_around(void **state) {
 	int code = under(filter, try_other_entries);
 	if (code == 128 + SIGSEGV) skip();
 	assert_int_equal(code, 0);
+	assert_int_equal(under(filter, try_old_memory), 0);
+	assert_int_equal(under(strict, try_old_memory), 0);
+	assert_int_equal(under(strict, try_old_queues), 0);
 #else
 	skip();
 #endif
@@ -181,6 +247,7 @@ int main(void) {
 		cmocka_unit_test(what_reaches_beyond_the_box_is_refused),
 		cmocka_unit_test(what_programs_live_by_is_allowed),
 		cmocka_unit_test(memory_outside_of_processes_is_refused_where_nothing_counts_it),
+		cmocka_unit_test(huge_pages_are_refused),
 		cmocka_unit_test(the_other_entry_points_are_no_way_around),
 		cmocka_unit_test(the_filter_cannot_be_changed),
 	};
