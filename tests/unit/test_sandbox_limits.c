@@ -29,6 +29,18 @@ static int attack_anonymous_tree(void) {
 	return 0;
 }
 
+// Each its own.
+static int attack_shared_tree(void) {
+	for (int i = 0; i < 30; i++) {
+		if (fork() != 0) continue;
+		char *memory = mmap(NULL, 10 * RIG_MB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (memory != MAP_FAILED) memset(memory, 1, 10 * RIG_MB);
+		for (;;) (void)pause();
+	}
+	(void)wait(NULL); // for the first that is ended
+	return 5;
+}
+
 static int attack_memfd(void) {
 	static char block[1 << 20];
 	for (int i = 0; i < 100; i++) {
@@ -161,6 +173,7 @@ static const struct attack attacks[] = {
 	{"unreaped", attack_unreaped},
 	{"anonymous", attack_anonymous},
 	{"anonymous-tree", attack_anonymous_tree},
+	{"shared-tree", attack_shared_tree},
 	{"memfd", attack_memfd},
 	{"threads", attack_threads},
 	{"inodes", attack_inodes},
@@ -197,10 +210,13 @@ static void too_much_memory_ends_the_job_and_is_attributed(void **state) {
 
 static void memory_counts_over_all_processes_of_the_job(void **state) {
 	(void)state;
-	AUTO_RESULT struct rig_result result;
+	AUTO_RESULT struct rig_result result, shared;
 	rig_attack(&rig, "anonymous-tree", &result);
 	assert_true(result.report.memory_hit);
 	assert_int_equal(result.report.signal, SIGKILL);
+	rig_attack(&rig, "shared-tree", &shared);
+	assert_true(shared.report.memory_hit);
+	assert_int_not_equal(shared.report.exit_code, 0);
 }
 
 static void memory_that_no_process_has_mapped_is_bounded(void **state) {
