@@ -146,11 +146,18 @@ static inline void rig_close(struct rig *rig) {
 	rig_remove(rig->dir);
 }
 
+// tests/unit/not_offered.txt has to excuse it.
+static inline void rig_not_offered(const struct rig *rig, enum sandbox_level level, const char *what) {
+	const char *missing = sandbox_missing(rig->sandbox);
+	print_message("not offered here: level %s, for: %s: %.*s\n", sandbox_level_names[level], what,
+		missing ? (int)strcspn(missing, "\n") : 0, missing ? missing : "");
+}
+
 // The strongest tests need the strongest box; where the machine has none, they say what is missing.
-static inline void rig_require(const struct rig *rig, enum sandbox_level level) {
+#define rig_require(rig, level) rig_require_for(rig, level, __func__)
+static inline void rig_require_for(const struct rig *rig, enum sandbox_level level, const char *what) {
 	if (sandbox_level(rig->sandbox) <= level) return;
-	print_message("skipped: isolation is %s here: %s\n", sandbox_level_names[sandbox_level(rig->sandbox)],
-		sandbox_missing(rig->sandbox));
+	rig_not_offered(rig, level, what);
 	skip();
 }
 

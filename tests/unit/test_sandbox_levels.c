@@ -4,7 +4,7 @@
 
 static void expect_probe(enum sandbox_level level) {
 	struct error error = {0};
-	if (sandbox_level(rig.sandbox) > level) skip();
+	rig_require(&rig, level);
 	rig_force(&rig, level);
 	if (probe_box(&rig.sandbox->maker, rig.dir, &error) != 0) fail_msg("%s", error_text(&error));
 }
