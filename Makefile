@@ -24,14 +24,15 @@ $(error FAULTY is "fence", "dedupe", "sweeper" or empty, not "$(FAULTY)")
 endif
 VARIANT := $(notdir $(CC))$(if $(SAN),-$(SAN))$(if $(FAILPOINTS),-fail)$(if $(FAULTY),-no-$(FAULTY))
 B := build/$(VARIANT)
-# The programs of special builds stay in their own folders; the ordinary ones are what bin/ holds.
-BIN := $(if $(SAN)$(FAILPOINTS),$(B)/bin,bin)
+# bin/ holds the ordinary programs; those of another compiler and of special builds stay in their own folders.
+BIN := $(if $(filter gcc,$(VARIANT)),bin,$(B)/bin)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(CI),-Werror)
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
 LINK_HARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+PLAIN := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 ifeq ($(SAN),)
-OPTIMISE := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+OPTIMISE := $(PLAIN)
 else ifeq ($(SAN),address)
 OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 else ifeq ($(SAN),thread)
@@ -51,6 +52,8 @@ CFLAGS += $(if $(FAILPOINTS),-DFAILPOINTS) $(if $(FAULTY),-DFAULTY_$(FAULTY))
 CFLAGS += -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDEN) $(OPTIMISE) -include lib/banned.h
 LDFLAGS += $(LINK_HARDEN) $(filter -fsanitize=% --coverage,$(OPTIMISE)) -pthread
 pkg = $(shell pkg-config --libs $(1))
+# Here, where no target has changed them yet.
+FLAGS := $(CC) $(CFLAGS) $(LDFLAGS) $(PLAIN) $(VERSION)
 
 c_in = $(sort $(wildcard $(1)/*.c))
 o_of = $(patsubst %.c,$(B)/%.o,$(1))
@@ -80,30 +83,48 @@ all: $(PROGRAMS) $(if $(FAILPOINTS),$(B)/clock.so) ## build the programs into bi
 
 # ---- objects
 
-$(B)/%.o: %.c
+# What something was made with: the flags, and for what is made of a folder's files their list, since one that goes leaves nothing that
+# is newer. Written when it changes, so that what depends on it is made again then, and only then.
+keep = +@mkdir -p $(@D); echo '$(subst ','\'',$(strip $(1)))' >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(B)/flags: FORCE
+	$(call keep,$(FLAGS) $(shell pkg-config --cflags --modversion $(PACKAGES) 2>&1))
+$(B)/%.list: FORCE
+	$(call keep,$(LISTED))
+FORCE:
+
+$(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,cc)
 	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) -DTRABAJOS_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
 
-$(B)/migrations.c: dev/embed-migrations sql/grants.sql $(MIGRATIONS)
+$(B)/migrations.list: LISTED := $(MIGRATIONS)
+$(B)/migrations.c: dev/embed-migrations sql/grants.sql $(MIGRATIONS) $(B)/migrations.list
 	@mkdir -p $(@D)
 	$(Q)FAULTY=$(FAULTY) dev/embed-migrations sql/grants.sql $(MIGRATIONS) >$@
 
-$(B)/migrations.o: $(B)/migrations.c
+$(B)/migrations.o: $(B)/migrations.c $(B)/flags
 	$(call say,cc)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/web.c: dev/embed-web $(WEB)
+$(B)/web.list: LISTED := $(WEB)
+$(B)/web.c: dev/embed-web $(WEB) $(B)/web.list
 	@mkdir -p $(@D)
 	$(Q)dev/embed-web web >$@
 
-$(B)/web.o: $(B)/web.c
+$(B)/web.o: $(B)/web.c $(B)/flags
 	$(call say,cc)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(LIB): $(call o_of,$(LIB_C)) $(B)/migrations.o
+# $(call archive,NAME,OBJECTS)
+define archive
+$(B)/lib$(1).list: LISTED := $(2)
+$(B)/lib$(1).a: $(2) $(B)/lib$(1).list
+endef
+$(B)/lib%.a:
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)ar rcs $@ $(filter %.o,$^)
+
+$(eval $(call archive,trabajos,$(call o_of,$(LIB_C)) $(B)/migrations.o))
 
 # ---- files that are part of the frontend
 
@@ -118,19 +139,17 @@ $(B)/assets/docs_script.c $(B)/assets/docs_viewer.c: asset_type := text/javascri
 $(addsuffix .c,$(ASSETS)): dev/embed-asset
 	@mkdir -p $(@D)
 	$(Q)$(PYTHON) dev/embed-asset asset_$(basename $(@F)) '$(asset_type)' $(filter-out dev/%,$^) >$@
-$(B)/assets/%.o: $(B)/assets/%.c
+$(B)/assets/%.o: $(B)/assets/%.c $(B)/flags
 	$(call say,cc)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# Everything of a daemon but its main(), so that unit tests link it too.
-$(B)/lib%.a:
-	@rm -f $@
-	$(Q)ar rcs $@ $^
+# Everything of a daemon but its main(), so that unit tests link it too. The command line's is with the rule and its simulator.
 without_main = $(filter-out %/main.o,$(call o_of,$(1)))
-$(B)/libfrontend.a: $(call without_main,$(FRONTEND_C)) $(B)/web.o $(addsuffix .o,$(ASSETS))
-$(B)/libworker.a: $(call without_main,$(WORKER_C))
-$(B)/libfetch.a: $(call without_main,$(FETCH_C)) $(B)/worker/init/landlock.o
-$(B)/libobserver.a: $(call without_main,$(OBSERVER_C))
+$(eval $(call archive,frontend,$(call without_main,$(FRONTEND_C)) $(B)/web.o $(addsuffix .o,$(ASSETS))))
+$(eval $(call archive,worker,$(call without_main,$(WORKER_C))))
+$(eval $(call archive,fetch,$(call without_main,$(FETCH_C)) $(B)/worker/init/landlock.o))
+$(eval $(call archive,observer,$(call without_main,$(OBSERVER_C))))
+$(eval $(call archive,cli,$(call without_main,$(CLI_C))))
 
 # ---- programs
 
@@ -145,15 +164,14 @@ $(BIN)/trabajos-fetch: $(B)/worker/fetch/main.o $(B)/libfetch.a $(B)/libworker.a
 	$(call link,$(call pkg,libgit2 jansson yaml-0.1 uuid libcrypto) -lm)
 # Started for every job and inside of its box: static, so that nothing has to be found and relocated there, and without the
 # sanitizers, which want /proc and ptrace.
-$(call o_of,$(INIT_C)): OPTIMISE := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+$(call o_of,$(INIT_C)): OPTIMISE := $(PLAIN)
 $(BIN)/trabajos-init: LINK_HARDEN := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack
 $(BIN)/trabajos-init: OPTIMISE :=
-$(BIN)/trabajos-init: $(call o_of,$(INIT_C))
+$(B)/init.list: LISTED := $(INIT_C)
+$(BIN)/trabajos-init: $(call o_of,$(INIT_C)) $(B)/init.list
 	$(call link,)
 $(BIN)/trabajos-observer: $(B)/observer/main.o $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
-# With the rule and its simulator.
-$(B)/libcli.a: $(call without_main,$(CLI_C))
 $(BIN)/trabajos: $(B)/cli/main.o $(B)/libcli.a $(B)/libobserver.a $(LIB)
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl))
 
@@ -176,9 +194,11 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libcli.a $(B)/libfrontend.a $(B)/libfetch.
 	$(call link,$(LIBS_COMMON) $(call pkg,libcurl cjose libgit2 yaml-0.1 libseccomp cmocka))
 
 # Loaded into a daemon that the fault suite runs with a wrong clock.
-$(B)/clock.so: tests/faults/clock.c
+$(B)/clock.so: tests/faults/clock.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
+
+$(PROGRAMS) $(UNIT): $(B)/flags
 
 # ---- fuzz targets (tests/fuzz): what reads strangers' bytes, with clang's libFuzzer, in build/fuzz
 
@@ -189,7 +209,7 @@ FUZZ_C := $(call c_in,tests/fuzz)
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(filter tests/fuzz/fuzz_%.c,$(FUZZ_C)))
 ALL_C += $(FUZZ_C)
 
-$(B)/libfuzzed.a: $(call o_of,$(FUZZED_C) $(filter-out tests/fuzz/fuzz_%.c,$(FUZZ_C)))
+$(eval $(call archive,fuzzed,$(call o_of,$(FUZZED_C) $(filter-out tests/fuzz/fuzz_%.c,$(FUZZ_C)))))
 $(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/libfuzzed.a
 	$(call link,-fsanitize=fuzzer $(call pkg,jansson uuid libcrypto cjose libcurl libgit2 yaml-0.1) -lm)
 
@@ -212,6 +232,9 @@ test: deps ## set-up and every test
 	@tests/run
 
 unit-programs: $(UNIT)
+
+# Compiled is enough to be warned.
+objects: $(call o_of,$(ALL_C)) $(B)/clock.so
 
 fuzz: ## every fuzz target for FUZZ_S seconds (default 600)
 	@tests/run-fuzz $(or $(FUZZ_S),600)
@@ -299,4 +322,4 @@ clean: ## remove what was built
 help: ## this list (V=1 shows the commands)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-.PHONY: all deps unit unit-programs test-compose test-vm test-all coverage fuzz fuzz-programs fuzz-here test faults screenshots demo up down lint format bench install install-programs install-cli clean help
+.PHONY: FORCE all deps unit unit-programs objects test-compose test-vm test-all coverage fuzz fuzz-programs fuzz-here test faults screenshots demo up down lint format bench install install-programs install-cli clean help
