@@ -295,7 +295,8 @@ bool limits_cpu(const struct limits *limits) {
 const char *limits_why(const struct limits *limits) {
 	if (limits->memory && limits->processes) return NULL;
 	if (limits->version)
-		return "this machine's control groups lack memory or pids (see cgroup_disable= on the kernel's command line)";
+		return "this machine's control groups lack memory or pids (see cgroup_disable= on the kernel's command line): where it "
+		       "is memory, a sampler bounds it, which is no wall against a hostile job";
 	return "the worker may not make control groups below its own: memory and processes are bounded by rlimits and by a sampler, "
 	       "which is no wall against a hostile job: shared pages that it has touched and let go of are counted nowhere (systemd: Delegate=yes in the unit; containers: cgroupns and a writable /sys/fs/cgroup; or start the worker as root)";
 }
