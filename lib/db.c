@@ -3,6 +3,7 @@
 #include "lib/mem.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 
 // ---- connection keywords
 
@@ -67,7 +68,9 @@ int db_keywords_make(const struct db_config *config, struct db_keywords *keyword
 	keyword(keywords, "keepalives_idle", "5");
 	keyword(keywords, "keepalives_interval", "3");
 	keyword(keywords, "keepalives_count", "3");
-	keyword(keywords, "tcp_user_timeout", "10000");
+	// Below a session's step of connecting: a dead address gives way to the next host first.
+	AUTO_FREE char *unanswered_ms = mem_format("%" PRId64, db_sooner_ms(10000, config->retry_within_ms * 5 / 3));
+	keyword(keywords, "tcp_user_timeout", unanswered_ms);
 	if (config->steady_plans)
 		keyword(keywords, "options",
 			"-c plan_cache_mode=force_generic_plan -c jit=off -c enable_seqscan=off -c enable_bitmapscan=off"

@@ -16,6 +16,9 @@ struct db_config {
 	// always lie. A statement that takes 14 s, waits for locks included, is given up by the server, so that none commits long
 	// after its caller has given it up. Not for lists that a user asks for.
 	bool steady_plans;
+	// At most so long between two tries to connect, and twice that for each step of one; 0: as long as is kind to the server. For
+	// a session that must be back within a given time after an outage.
+	int64_t retry_within_ms;
 };
 
 #define OPTIONS_DB(config)                                                                                                     \

@@ -31,6 +31,10 @@ struct db_keywords {
 int db_keywords_make(const struct db_config *config, struct db_keywords *keywords, struct error *error) MUST_USE;
 void db_keywords_clear(struct db_keywords *keywords);
 
+static inline int64_t db_sooner_ms(int64_t most_ms, int64_t wished_ms) { // 0: no wish
+	return wished_ms > 0 && wished_ms < most_ms ? wished_ms : most_ms;
+}
+
 // Which statements a connection has prepared.
 struct db_known {
 	size_t count, room;

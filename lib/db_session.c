@@ -20,10 +20,10 @@
 enum {
 	CONNECT_STEP_MS = 12000, // above tcp_user_timeout: a dead address gives way to the next host first
 	BACKOFF_FIRST_MS = 100,
-	BACKOFF_MOST_MS = 5000,
-	STABLE_MS = 1000,  // a connection that lived so long lets the backoff begin anew
-	AGAIN_MS = 1000,   // what a statement is given for its second try
-	TLS_CHECK_MS = 50, // TLS may hold decrypted bytes that epoll knows nothing of
+	BACKOFF_MOST_MS = 5000, // both less where the configuration says so
+	STABLE_MS = 1000,       // a connection that lived so long lets the backoff begin anew
+	AGAIN_MS = 1000,        // what a statement is given for its second try
+	TLS_CHECK_MS = 50,      // TLS may hold decrypted bytes that epoll knows nothing of
 };
 
 enum state { WAITING, CONNECTING, UP };
@@ -42,6 +42,7 @@ struct db_session {
 	char *broken; // why the connection must be dropped
 	char *error;  // why it is not connected
 	unsigned failures;
+	int64_t backoff_most_ms, connect_step_ms;
 	int64_t reconnect_at_ms, connect_until_ms, up_since_ms;
 
 	struct loop_timer *alarm;
@@ -186,7 +187,7 @@ static void lose(struct db_session *session) {
 	struct db_entry *running = disconnect(session);
 	free(session->error);
 	session->error = mem_strdup(why);
-	session->reconnect_at_ms = now + lifecycle_backoff_ms(session->failures++, BACKOFF_FIRST_MS, BACKOFF_MOST_MS);
+	session->reconnect_at_ms = now + lifecycle_backoff_ms(session->failures++, BACKOFF_FIRST_MS, session->backoff_most_ms);
 	arm(session, session->reconnect_at_ms);
 
 	if (running && session->refused) db_queue_put_first(&session->queue, STEAL(running));
@@ -344,7 +345,7 @@ static void connect_step(struct db_session *session) {
 		break_down(session, db_conn_text(session->conn));
 		return;
 	}
-	session->connect_until_ms = loop_now_ms() + CONNECT_STEP_MS;
+	session->connect_until_ms = loop_now_ms() + session->connect_step_ms;
 	arm(session, session->connect_until_ms);
 }
 
@@ -362,7 +363,7 @@ static void connect_start(struct db_session *session) {
 	}
 	db_silence(session->conn);
 	watch(session, EPOLLOUT);
-	session->connect_until_ms = loop_now_ms() + CONNECT_STEP_MS;
+	session->connect_until_ms = loop_now_ms() + session->connect_step_ms;
 	arm(session, session->connect_until_ms);
 }
 
@@ -487,6 +488,8 @@ struct db_session *db_session_open(struct loop *loop, const struct db_config *co
 	struct db_session *session = mem_zalloc(sizeof(*session));
 	session->loop = loop;
 	session->fd = -1;
+	session->backoff_most_ms = db_sooner_ms(BACKOFF_MOST_MS, config->retry_within_ms);
+	session->connect_step_ms = db_sooner_ms(CONNECT_STEP_MS, 2 * config->retry_within_ms);
 	db_queue_init(&session->queue);
 	session->alarm = loop_timer_new(loop, on_alarm, session);
 	struct error error AUTO_ERROR = {0};

@@ -338,7 +338,9 @@ static void open_connections(struct run *run) {
 	struct worker *worker = &run->worker;
 	AUTO_ERROR struct error error = {0};
 	worker->ledger = db_session_open(worker->loop, &worker->config.db);
-	worker->pulse = db_session_open(worker->loop, &worker->config.db);
+	struct db_config pulse = worker->config.db;
+	pulse.retry_within_ms = worker->config.lease_s * 1000 / 6; // back with a heartbeat before any reaper may look
+	worker->pulse = db_session_open(worker->loop, &pulse);
 	worker->chores = db_session_open(worker->loop, &worker->config.db);
 	run->tap = ledger_tap_open(worker->loop, &worker->config.db);
 	if (publisher_open(worker->loop, &worker->config.kafka, worker->chores, &worker->publisher, &error) < 0) fail(&error);
