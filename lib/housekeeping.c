@@ -61,10 +61,11 @@ static struct metric retired = {
 // $1 lease in seconds, $2 most attempts, $3 how many. After an outage nobody reaps before the server has been up for a lease, so that
 // living workers renew first (the session's own age is checked by the caller). $4: when the server last answered this reaper, by the
 // server's own clock; a server that has stood still since then reaps nothing either, since the heartbeats waited like this. A lease that is renewed while its row is waited for
-// is seen renewed. Backoff: full jitter, doubling from a second to a minute.
+// is seen renewed, and a job's fate goes by the row as it was locked: its cancel may have come since the snapshot. Backoff: full jitter, doubling from a second to a minute.
 static const struct db_statement reap_statement = {"housekeeping_reap",
 	"WITH expired AS ("
-	" SELECT t.key, t.attempt FROM attempts a JOIN trabajos t ON t.key = a.key AND t.attempt = a.attempt"
+	" SELECT t.key, t.attempt, t.owner, t.concurrency_key, t.platform_failures, t.cancel_requested_at"
+	" FROM attempts a JOIN trabajos t ON t.key = a.key AND t.attempt = a.attempt"
 	" WHERE a.finished_at IS NULL AND a.lease_until < now() AND t.status = 'Running'"
 	" AND now() - pg_postmaster_start_time() > make_interval(secs => $1::int)"
 	" AND now() - to_timestamp($4::float8) < make_interval(secs => $1::int) * 2 / 3"
@@ -74,11 +75,10 @@ static const struct db_statement reap_statement = {"housekeeping_reap",
 	"  \"signal\": null, \"message\": \"the worker was lost: its lease ran out\"}'"
 	" FROM expired e WHERE a.key = e.key AND a.attempt = e.attempt AND coalesce(a.finished_at, 'infinity') = 'infinity'"
 	" AND a.lease_until < now()"
-	" RETURNING a.key, a.outcome"
+	" RETURNING a.key, a.outcome, e.owner, e.concurrency_key, e.platform_failures, e.cancel_requested_at"
 	"), fate AS ("
-	" SELECT t.key, t.owner, t.concurrency_key, e.outcome, CASE WHEN t.cancel_requested_at IS NOT NULL THEN 'Cancelled'"
-	"  WHEN t.platform_failures + 1 < $2::int THEN 'Queued' ELSE 'Failed' END AS status"
-	" FROM ended e JOIN trabajos t ON t.key = e.key"
+	" SELECT e.key, e.owner, e.concurrency_key, e.outcome, CASE WHEN e.cancel_requested_at IS NOT NULL THEN 'Cancelled'"
+	"  WHEN e.platform_failures + 1 < $2::int THEN 'Queued' ELSE 'Failed' END AS status FROM ended e"
 	"), moved AS ("
 	" UPDATE trabajos t SET status = f.status, platform_failures = platform_failures + 1,"
 	" eligible_at = CASE WHEN f.status = 'Queued'"
@@ -111,12 +111,13 @@ static const struct db_statement sweep_statement = {"housekeeping_sweep",
 	" FROM taken o CROSS JOIN LATERAL (SELECT * FROM trabajos w WHERE w.key = o.key AND w.attempt = o.attempt"
 	" AND w.status IN ('Finished', 'Failed', 'Cancelled') OFFSET 0) t"};
 
-// $1 days, $2 how many. By the age of the post, which has an index: what was posted long ago and has ended only now stays
-// longer. What belongs to a job goes with it, by a trigger.
+// $1 days, $2 how many. By the age of the post, which has an index: what was posted long ago and has ended only now, or of whose
+// record a copy came later, stays longer. What belongs to a job goes with it, by a trigger.
 static const struct db_statement retain_statement = {"housekeeping_retain",
 	"WITH old AS ("
 	" SELECT ctid AS place FROM trabajos WHERE posted_at < now() - make_interval(days => $1::int)"
 	" AND status IN ('Finished', 'Failed', 'Cancelled') AND finished_at < now() - make_interval(days => $1::int)"
+	" AND coalesce(reposted_at < now() - make_interval(days => $1::int), true)"
 	" ORDER BY posted_at LIMIT $2::int FOR UPDATE SKIP LOCKED"
 	"), dead AS ("
 	" DELETE FROM workers WHERE seen_at < now() - interval '1 day'"
@@ -260,8 +261,8 @@ static void promote_done(enum db_status status, const struct db_result *result, 
 
 static void replace_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct chore *chore = arg;
-	(void)result;
-	chore_over(chore, status, error, "cannot cancel replaced jobs");
+	if (!chore_over(chore, status, error, "cannot cancel replaced jobs")) return;
+	if (db_get_int(result, 0, 0) == BATCH) loop_timer_set(chore->timer, 100);
 }
 
 static void lanes_done(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {

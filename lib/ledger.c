@@ -14,8 +14,9 @@
 // a concurrency key is placed by a trigger of trabajos. Parameters: key, owner, usuario, admin, url, spec, fingerprint, ref,
 // priority, timeout_s (-1: none), retries, concurrency key (NULL: none), limit and replace, posted and eligible in ms,
 // outcome (NULL: queued), and how many records of the batch differ from another one of the same key in it.
-// Where nothing was known already, `differing` costs nothing; else it sees the table as it was before this statement, by the
-// key's index alone.
+// Where nothing was known already, `differing` and `copied` cost nothing; else they see the table as it was before this statement,
+// by the key's index alone. A copy of a record that came a day and more after the first is noted: the ingest skips records so old
+// that their jobs may have been removed, by their own age less a day, so the row has to outlive its copies.
 const struct db_statement ledger_insert = {"ledger_insert",
 	"WITH given AS MATERIALIZED ("
 	" SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::jsonb[], $7::text[], $8::text[],"
@@ -47,7 +48,13 @@ const struct db_statement ledger_insert = {"ledger_insert",
 	" ON CONFLICT (usuario, key) DO UPDATE SET status = excluded.status"
 	"), unpublished AS ("
 	" INSERT INTO outbox (key, attempt, publish_after) SELECT key, 0, now() FROM inserted WHERE status = 'Failed'"
-	"), counted AS (SELECT count(*) AS inserted FROM inserted)"
+	"), counted AS (SELECT count(*) AS inserted FROM inserted"
+	"), copied AS ("
+	" UPDATE trabajos t SET reposted_at = to_timestamp(g.posted_ms / 1000.0) FROM ("
+	"  SELECT * FROM given WHERE (SELECT inserted FROM counted) < (SELECT count(*) FROM given) ORDER BY key) g"
+	" WHERE t.key = g.key"
+	" AND coalesce(t.reposted_at, t.posted_at) + interval '1 day' < to_timestamp(g.posted_ms / 1000.0)"
+	")"
 	" SELECT inserted, $18::bigint + CASE WHEN inserted = (SELECT count(*) FROM given) THEN 0 ELSE ("
 	"  SELECT count(*) FROM given g WHERE g.fingerprint <> (SELECT t.fingerprint FROM trabajos t WHERE t.key = g.key)"
 	" ) END AS differing FROM counted"};

@@ -74,7 +74,7 @@ static void fill_slots(struct play *play) {
 	for (size_t i = play->slots / 2; i-- > 0;) sink(play, i);
 }
 
-// ---- whose turn it is: the fewest running and taken, by weight (sql/0017-pace.sql, trabajos_take)
+// ---- whose turn it is: the fewest running and taken, by weight (sql/0022-lanes.sql, trabajos_take)
 
 static void set_order(struct play *play) {
 	const struct outlook_input *input = play->input;

@@ -17,7 +17,8 @@ extern const struct db_statement worker_heartbeat;
 // The ends of many attempts, $1 … $11, and their output, $12 … $17: see worker/finish.c. One row (key, attempt) for each that was ours.
 extern const struct db_statement worker_finish;
 
-// $1 worker, $2 keys that it still knows. Everything else that runs under its name goes back to the queue at no cost. (key)
+// $1 worker, $2 keys that it still knows. Everything else that runs under its name goes back to the queue at no cost, (key), or ends
+// where its cancel was asked for.
 extern const struct db_statement worker_give_back;
 
 // $1 keys, $2 attempts, $3 … $7 their output: see worker/flush.c.

@@ -159,6 +159,39 @@ static void what_failed_is_said_and_done_when_it_can_be(void **state UNUSED) {
 	run_until_seen("SELECT NOT EXISTS (SELECT FROM outbox)", NULL, 0);
 }
 
+// It comes when the reaper has looked at the table and not yet locked the job: there its clock is made to wait.
+static void a_cancel_that_meets_the_reaper_counts(void **state UNUSED) {
+	must(ADD(1, "now()") ADD(2, "now()") "SELECT trabajos_claim('worker-1', 9, 100, 0, NULL)");
+	must("UPDATE attempts SET lease_until = now() WHERE key = " KEY(2));
+	run_until_seen("SELECT status <> 'Running' FROM trabajos WHERE key = " KEY(2), NULL, 0); // it has begun to reap
+	must("UPDATE attempts SET lease_until = now(); SELECT pg_advisory_lock(7)");
+	run_until_seen("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)", NULL, 0);
+	must("SELECT trabajos_cancel(" KEY(1) ", NULL, 'x')");
+	must("SELECT pg_advisory_unlock(7)");
+	run_until_seen("SELECT status <> 'Running' FROM trabajos WHERE key = " KEY(1), NULL, 0);
+	assert_true(
+		is_true("SELECT status = 'Cancelled' AND outcome ->> 'code' = 'cancelled' FROM trabajos WHERE key = " KEY(1)));
+	assert_true(is_true("SELECT EXISTS (SELECT FROM resultados WHERE status = 'Cancelled')"));
+	assert_true(is_true("SELECT NOT EXISTS (SELECT FROM delayed WHERE key = " KEY(1) ")"));
+}
+
+static int open_slow_house(void **state) {
+	static char slow[] = "options='-c search_path=public,pg_catalog'";
+	char *usual = scratch.config.options;
+	must("CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN IF current_query() LIKE 'WITH expired%' THEN"
+	     " PERFORM pg_advisory_lock_shared(7), pg_advisory_unlock_shared(7); END IF; RETURN pg_catalog.now(); END $$");
+	scratch.config.options = slow;
+	int opened = open_house(state);
+	scratch.config.options = usual;
+	return opened;
+}
+
+static int close_slow_house(void **state) {
+	int closed = close_house(state);
+	must("DROP FUNCTION public.now()");
+	return closed;
+}
+
 static void nobody_waits_for_a_chore_that_is_under_way(void **state UNUSED) {
 	AUTO_ERROR struct error error = {0};
 	struct db *other;
@@ -205,6 +238,7 @@ static int stop(void **state UNUSED) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_failed_is_said_and_done_when_it_can_be, open_house, close_house),
+		cmocka_unit_test_setup_teardown(a_cancel_that_meets_the_reaper_counts, open_slow_house, close_slow_house),
 		cmocka_unit_test_setup_teardown(nobody_waits_for_a_chore_that_is_under_way, open_house, close_house),
 		cmocka_unit_test(a_row_must_outlive_its_record_by_a_day),
 	};

@@ -84,6 +84,34 @@ static void known_jobs_are_left_alone_and_differing_ones_counted(void **state UN
 	ledger_batch_free(second);
 }
 
+static void add_posted(struct ledger_batch *batch, int64_t posted_ms) {
+	struct trabajo trabajo = job(KEY_A, "https://a.example/r");
+	trabajo.posted_ms = posted_ms;
+	ledger_batch_add(batch, &trabajo, NULL);
+	trabajo_clear(&trabajo);
+}
+
+// Records are skipped by their own age less a day: a copy that came later than that must not outlive the row.
+static void a_late_copy_of_a_record_is_noted(void **state UNUSED) {
+	static const int64_t day_ms = 86400000, first_ms = 1700000000000;
+	static const struct {
+		int64_t days;
+		const char *noted;
+	} copies[] = {{0, "NULL"}, {1, "NULL"}, {28, "28"}, {28, "28"}, {27, "28"}, {40, "40"}};
+	struct ledger_batch *first = ledger_batch_new();
+	add_posted(first, first_ms);
+	insert(first, 0, 1, 1, 0);
+	ledger_batch_free(first);
+	for (size_t i = 0; i < COUNT_OF(copies); i++) {
+		struct ledger_batch *copy = ledger_batch_new();
+		add_posted(copy, first_ms + copies[i].days * day_ms);
+		insert(copy, 0, 1, 0, 0);
+		ledger_batch_free(copy);
+		assert_says("SELECT extract(day FROM reposted_at - posted_at)::text FROM trabajos", copies[i].noted);
+	}
+	assert_says("SELECT posted_at = to_timestamp(1700000000) FROM trabajos", "t");
+}
+
 static void of_equal_keys_in_a_batch_the_first_wins(void **state UNUSED) {
 	struct ledger_batch *batch = ledger_batch_new();
 	add(batch, KEY_B, "https://a.example/first", NULL);
@@ -261,6 +289,7 @@ int main(void) {
 		cmocka_unit_test_setup(a_job_is_written_with_all_that_it_asks_for, empty),
 		cmocka_unit_test_setup(a_job_that_asks_for_nothing_has_the_defaults, empty),
 		cmocka_unit_test_setup(known_jobs_are_left_alone_and_differing_ones_counted, empty),
+		cmocka_unit_test_setup(a_late_copy_of_a_record_is_noted, empty),
 		cmocka_unit_test_setup(of_equal_keys_in_a_batch_the_first_wins, empty),
 		cmocka_unit_test_setup(a_bad_record_is_failed_at_once_and_visible, empty),
 		cmocka_unit_test_setup(a_batch_can_be_bisected_in_key_order, empty),
