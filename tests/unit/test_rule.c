@@ -99,6 +99,27 @@ static void the_number_is_the_formula_s(void **state) {
 	assert_int_equal(wanted(&limits, &sample), 10 + 24); // (100 - 10 * 39 / 12) / (35 / 12)
 }
 
+// Rule 1 of rule.h for young jobs and no worker: N / ((T - margin - D) / S).
+static int64_t by_the_formula(int64_t jobs, int64_t run_ms) {
+	int64_t margin_ms = 2 * run_ms;
+	if (margin_ms < limits.deadline_ms / 10) margin_ms = limits.deadline_ms / 10;
+	if (margin_ms > limits.deadline_ms / 4) margin_ms = limits.deadline_ms / 4;
+	int64_t left_ms = limits.deadline_ms - margin_ms - START_MS;
+	return (jobs * run_ms + left_ms - 1) / left_ms;
+}
+
+static void twice_the_queue_or_half_the_service_time_move_the_number_as_the_formula_says(void **state) {
+	(void)state;
+	static const struct {
+		int64_t jobs, run_ms, number;
+	} cases[] = {{100, 12000, 35}, {200, 12000, 69}, {100, 6000, 16}, {200, 6000, 32}, {100, 3000, 7}, {200, 3000, 14}};
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct sample sample = queue_of(cases[i].jobs, 0, cases[i].run_ms);
+		assert_int_equal(by_the_formula(cases[i].jobs, cases[i].run_ms), cases[i].number);
+		assert_int_equal(wanted(&limits, &sample), cases[i].number);
+	}
+}
+
 static void more_jobs_never_need_fewer_workers(void **state) {
 	(void)state;
 	int64_t before = 0;
@@ -425,6 +446,7 @@ int main(void) {
 		cmocka_unit_test(one_queued_job_brings_a_worker_from_zero),
 		cmocka_unit_test(a_record_in_kafka_brings_a_worker_from_zero),
 		cmocka_unit_test(the_number_is_the_formula_s),
+		cmocka_unit_test(twice_the_queue_or_half_the_service_time_move_the_number_as_the_formula_says),
 		cmocka_unit_test(more_jobs_never_need_fewer_workers),
 		cmocka_unit_test(an_older_queue_needs_more),
 		cmocka_unit_test(one_old_job_does_not_make_the_young_ones_urgent),
