@@ -202,8 +202,8 @@ $(PROGRAMS) $(UNIT): $(B)/flags
 
 # ---- fuzz targets (tests/fuzz): what reads strangers' bytes, with clang's libFuzzer, in build/fuzz
 
-FUZZED_C := $(addprefix lib/,address.c cron.c digest.c error.c giturl.c http_peer.c http_wish.c json.c loop.c mem.c moment.c option.c range.c \
-	resultado.c trabajo.c uuid.c webhook.c) $(wildcard frontend/text*.c frontend/token*.c) cli/sse.c cli/text.c worker/environment.c \
+FUZZED_C := $(addprefix lib/,address.c cron.c digest.c error.c giturl.c http_peer.c http_wish.c json.c loop.c mem.c moment.c option.c prefix.c \
+	range.c resultado.c trabajo.c uuid.c webhook.c) $(wildcard frontend/text*.c frontend/token*.c) cli/sse.c cli/text.c worker/environment.c \
 	worker/fetch_result.c worker/fetch/path.c $(sort $(wildcard worker/plan*.c))
 FUZZ_C := $(call c_in,tests/fuzz)
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(filter tests/fuzz/fuzz_%.c,$(FUZZ_C)))

@@ -77,40 +77,39 @@ static uint32_t v4_at(const uint8_t *bytes) {
 	return V4(bytes[0], bytes[1], bytes[2], bytes[3]);
 }
 
-enum carried { CARRIES_NOTHING, CARRIES_PUBLIC, CARRIES_OTHER };
-
-static enum carried carried(uint32_t address) {
-	return v4_is_public(address) ? CARRIES_PUBLIC : CARRIES_OTHER;
-}
-
-// An IPv6 address may be the wrapping of an IPv4 one; somebody on the way unwraps it and goes there.
-static enum carried v6_carries(const uint8_t a[16]) {
+// An IPv6 address may be the wrapping of an IPv4 one; somebody on the way unwraps it and goes there. *only: it is nothing else.
+static size_t v6_unwrap(const uint8_t a[16], uint32_t found[ADDRESS_CARRIED_MAX], bool *only) {
 	static const uint8_t compatible[16] = {0}; // ::/96 (RFC 4291, 2.5.5.1); holds :: and ::1 too, carried 0.0.0.0/8
 	static const uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};                             // ::ffff:0:0/96
 	static const uint8_t translated[16] = {[8] = 0xff, [9] = 0xff};                           // ::ffff:0:0:0/96 (RFC 2765)
 	static const uint8_t nat64[16] = {[1] = 0x64, [2] = 0xff, [3] = 0x9b};                    // 64:ff9b::/96 (RFC 6052)
 	static const uint8_t teredo[16] = {0x20, 0x01};                                           // 2001::/32 (RFC 4380)
 	static const uint8_t isatap[2][4] = {{0x00, 0x00, 0x5e, 0xfe}, {0x02, 0x00, 0x5e, 0xfe}}; // RFC 5214, 6.1
+	*only = true;
+	found[0] = v4_at(a + 12);
 	if (v6_has_prefix(a, compatible, 96) || v6_has_prefix(a, mapped, 96) || v6_has_prefix(a, translated, 96) ||
 		v6_has_prefix(a, nat64, 96))
-		return carried(v4_at(a + 12));
-	if (a[0] == 0x20 && a[1] == 0x02) return carried(v4_at(a + 2)); // 6to4, 2002::/16 (RFC 3056)
-	// The client's address stands inverted at the end, the server's after the prefix.
-	if (v6_has_prefix(a, teredo, 32)) return v4_is_public(v4_at(a + 4)) ? carried(~v4_at(a + 12)) : CARRIES_OTHER;
-	if (memcmp(a + 8, isatap[0], 4) == 0 || memcmp(a + 8, isatap[1], 4) == 0)
-		return carried(v4_at(a + 12)) == CARRIES_OTHER ? CARRIES_OTHER : CARRIES_NOTHING;
-	return CARRIES_NOTHING;
+		return 1;
+	if (a[0] == 0x20 && a[1] == 0x02) { // 6to4, 2002::/16 (RFC 3056)
+		found[0] = v4_at(a + 2);
+		return 1;
+	}
+	if (v6_has_prefix(a, teredo, 32)) { // the client's address stands inverted at the end, the server's after the prefix
+		found[0] = v4_at(a + 4);
+		found[1] = ~v4_at(a + 12);
+		return 2;
+	}
+	*only = false;
+	return memcmp(a + 8, isatap[0], 4) == 0 || memcmp(a + 8, isatap[1], 4) == 0;
 }
 
 static bool v6_is_public(const uint8_t address[16]) {
-	switch (v6_carries(address)) {
-	case CARRIES_PUBLIC:
-		return true;
-	case CARRIES_OTHER:
-		return false;
-	case CARRIES_NOTHING:
-		break;
-	}
+	uint32_t found[ADDRESS_CARRIED_MAX];
+	bool only;
+	size_t count = v6_unwrap(address, found, &only);
+	for (size_t i = 0; i < count; i++)
+		if (!v4_is_public(found[i])) return false;
+	if (only) return true;
 	if ((address[0] & 0xe0) != 0x20) return false;
 	for (size_t i = 0; i < COUNT_OF(v6_special); i++)
 		if (v6_has_prefix(address, v6_special[i].base, v6_special[i].bits)) return false;
@@ -129,6 +128,17 @@ bool address_is_public(const struct sockaddr *address) {
 		return v6_is_public(in6.sin6_addr.s6_addr);
 	}
 	return false;
+}
+
+size_t address_carried_v4(const struct sockaddr *address, struct in_addr carried[ADDRESS_CARRIED_MAX]) {
+	uint32_t found[ADDRESS_CARRIED_MAX];
+	struct sockaddr_in6 in6;
+	bool only;
+	if (address->sa_family != AF_INET6) return 0;
+	memcpy(&in6, address, sizeof in6);
+	size_t count = v6_unwrap(in6.sin6_addr.s6_addr, found, &only);
+	for (size_t i = 0; i < count; i++) carried[i].s_addr = htonl(found[i]);
+	return count;
 }
 
 static int digit_value(char c) {

@@ -32,6 +32,9 @@ int giturl_check(const char *text, const struct giturl_rules *rules, struct gitu
 // Whether the address is globally reachable: not in IANA's special-purpose registries (IPv4 and IPv6; RFC 6890), IPv4-mapped,
 // -compatible, 6to4, Teredo and NAT64 forms judged by what they carry.
 bool address_is_public(const struct sockaddr *address);
+// The IPv4 addresses that an IPv6 one of those forms (or ISATAP's) carries; how many.
+#define ADDRESS_CARRIED_MAX 2
+size_t address_carried_v4(const struct sockaddr *address, struct in_addr carried[ADDRESS_CARRIED_MAX]);
 // The i-th IPv4 prefix that is not; false: there are no more.
 bool address_special_v4(size_t i, struct in_addr *base, unsigned *bits);
 // A literal in any notation that inet_aton or getaddrinfo would take (dotted, decimal, octal, hex, short, v6, v6 with zone).

@@ -135,7 +135,7 @@ static struct http_connection *connection_new(struct http_server *server, struct
 	connection->mhd = mhd;
 	connection->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	http_address_of(MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, &connection->address);
-	connection->proxy = http_proxies_trust(server->proxies, &connection->address);
+	connection->proxy = prefixes_hold(server->proxies, &connection->address);
 	// Who has vanished without a word, or reads nothing, takes no place for longer than who is silent.
 	unsigned patience_ms = (unsigned)server->config.idle_ms;
 	(void)setsockopt(connection->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof(patience_ms));
@@ -364,7 +364,7 @@ static int start_daemon(struct http_server *server, int fd, struct error *error)
 static void server_free(struct http_server *server) {
 	loop_timer_free(server->soon);
 	loop_timer_free(server->clock);
-	http_proxies_free(server->proxies);
+	prefixes_free(server->proxies);
 	http_origins_free(server->origins);
 	http_counts_free(server->counts);
 	free(server->owned);
@@ -403,13 +403,13 @@ void http_server_close(struct http_server *server) {
 }
 
 int http_server_open(struct loop *loop, const struct http_config *config, struct http_server **server, struct error *error) {
-	struct http_proxies *proxies = NULL;
+	struct prefixes *proxies = NULL;
 	struct http_origins *origins = NULL;
-	if (http_proxies_parse(config->trusted_proxies, &proxies, error) != 0) return -1;
+	if (prefixes_parse(config->trusted_proxies, &proxies, error) != 0) return error_wrap(error, "trusted proxies");
 	int bad = http_origins_parse(config->cors_origins, &origins, error);
 	AUTO_CLOSE int fd = bad ? -1 : open_socket(config->listen, error);
 	if (fd < 0) {
-		http_proxies_free(proxies);
+		prefixes_free(proxies);
 		http_origins_free(origins);
 		return -1;
 	}

@@ -20,12 +20,12 @@
 #pragma once
 
 #include "lib/http.h"
+#include "lib/prefix.h"
 
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <sys/queue.h>
 
-struct http_proxies;
 struct http_counts;
 struct http_origins;
 struct http_packing;
@@ -61,7 +61,7 @@ struct http_server {
 	int64_t clock_at_ms;
 	struct http_clock_queue deadlines, idlers;
 	struct http_connections live, hung_up;
-	struct http_proxies *proxies;
+	struct prefixes *proxies; // trusted ones
 	struct http_origins *origins;
 	struct http_counts *counts;
 	void *owned; // freed with the server
@@ -160,11 +160,8 @@ void http_cors_preflight(struct http_request *request, const char *methods); // 
 // ---- http_peer.c
 void http_address_of(const struct sockaddr *peer, struct in6_addr *address);
 char *http_address_text(const struct in6_addr *address) MUST_USE;
-int http_proxies_parse(const char *text, struct http_proxies **proxies, struct error *error) MUST_USE;
-void http_proxies_free(struct http_proxies *proxies);
-bool http_proxies_trust(const struct http_proxies *proxies, const struct in6_addr *address);
 // Who is behind a trusted proxy, by the X-Forwarded-For entries (all of them, joined by commas; written over).
-void http_proxies_client(const struct http_proxies *proxies, char *forwarded, struct in6_addr *address);
+void http_proxies_client(const struct prefixes *proxies, char *forwarded, struct in6_addr *address);
 bool http_host_valid(const char *host); // a name or an address, and perhaps a port (RFC 9110 section 7.2)
 // Connections by address; IPv6 by its /64, which is what one customer gets.
 struct http_counts *http_counts_new(void) MUST_USE;

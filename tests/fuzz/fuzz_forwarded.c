@@ -7,7 +7,7 @@
 #include <string.h>
 
 // Whoever is found is the peer, or stands in the header behind none but trusted ones.
-static void client_holds(const struct http_proxies *proxies, const char *forwarded, const struct in6_addr *peer) {
+static void client_holds(const struct prefixes *proxies, const char *forwarded, const struct in6_addr *peer) {
 	AUTO_FREE char *copy = mem_strdup(forwarded), *plain = mem_format("%s,", forwarded);
 	struct in6_addr client = *peer, other = *peer;
 	http_proxies_client(proxies, copy, &client);
@@ -25,15 +25,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	AUTO_FREE char *list = fuzz_line(&input), *from = fuzz_line(&input);
 	size_t length;
 	AUTO_FREE char *forwarded = fuzz_rest(&input, &length);
-	struct http_proxies *proxies = NULL;
+	struct prefixes *proxies = NULL;
 	struct in6_addr peer = in6addr_loopback;
 	AUTO_ERROR struct error error = {0};
 	inet_pton(AF_INET6, from, &peer);
-	if (http_proxies_parse(list, &proxies, &error) < 0) {
+	if (prefixes_parse(list, &proxies, &error) < 0) {
 		HOLDS(error.kind == ERROR_INPUT && error.message);
-		HOLDS(http_proxies_parse("127.0.0.0/8, ::1", &proxies, NULL) == 0);
+		HOLDS(prefixes_parse("127.0.0.0/8, ::1", &proxies, NULL) == 0);
 	}
 	client_holds(proxies, forwarded, &peer);
-	http_proxies_free(proxies);
+	prefixes_free(proxies);
 	return 0;
 }
