@@ -297,9 +297,10 @@ static char *make_order(const struct fetcher *fetcher, const char *url, const ch
 	json_t *shown = credential ? json_pack("{s:s, s:s, s:s}", "id", credential->id, "username", credential->username,
 					     "password", credential->password)
 				   : json_null();
-	json_t *order = json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "op", "fetch", "url", url, "ref", ref,
-		"git_allow", config->git_allow, "dir", config->dir, "pack_bytes", (json_int_t)config->pack_bytes, "tree_bytes",
-		(json_int_t)config->tree_bytes, "files", (json_int_t)config->files, "connect_timeout_ms",
+	json_t *order = json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "op", "fetch", "url", url, "ref",
+		ref, "git_allow", config->git_allow, "git_deny", config->git_deny, "dir", config->dir, "pack_bytes",
+		(json_int_t)config->pack_bytes, "tree_bytes", (json_int_t)config->tree_bytes, "files",
+		(json_int_t)config->files, "connect_timeout_ms",
 		(json_int_t)(config->timeout_ms < CONNECT_TIMEOUT_MS ? config->timeout_ms : CONNECT_TIMEOUT_MS), "credential",
 		shown);
 	char *text = order ? json_write(order) : NULL;
@@ -461,6 +462,7 @@ int fetcher_open(struct loop *loop, const struct fetch_config *config, struct fe
 	if (giturl_rules_parse(opened->config.git_allow, &opened->rules, NULL) < 0) opened->rules = NULL;
 	opened->spare_timer = loop_timer_new(loop, spare_due, opened);
 	evict(opened, opened->keep_bytes); // counts, and removes what processes that died have left
+	opened->config.git_deny = mem_strdup(config->git_deny ? config->git_deny : "");
 	*fetcher = opened;
 	return 0;
 }
@@ -487,3 +489,4 @@ void fetcher_close(struct fetcher *fetcher) {
 	free((char *)(uintptr_t)fetcher->config.git_allow);
 	free(fetcher);
 }
+	free((char *)(uintptr_t)fetcher->config.git_deny);

@@ -3,7 +3,7 @@
 // The child is executed with the request as one line of JSON on standard input and answers with one line of JSON on standard
 // output (at most 64 KiB), then exits 0. Anything else (no line, a signal, garbage) is a platform fault.
 //
-//   request  {"op":"fetch","url":…,"ref":…|null,"git_allow":…,"dir":WORKER_DIR,"pack_bytes":n,"tree_bytes":n,"files":n,
+//   request  {"op":"fetch","url":…,"ref":…|null,"git_allow":…,"git_deny":…,"dir":WORKER_DIR,"pack_bytes":n,"tree_bytes":n,"files":n,
 //             "connect_timeout_ms":n,"credential":{"id":"<64 hex>","username":…,"password":…}|null}
 //   answer   {"ok":true,"commit":"<40 hex>","tree":"trees/<mirror>/<commit>","mirror":"<id>","plan":{…}|null,
 //             "looked_for":"…"|null,"plan_error":"…"|null,"bytes":n,"files":n,"remote":true|false (asked the remote),
@@ -22,9 +22,9 @@
 #include <sys/types.h>
 
 struct fetch_config {
-	const char *program;   // path of trabajos-fetch, opened once (execveat), so that the child's uid need not reach it
-	const char *dir;       // WORKER_DIR
-	const char *git_allow; // GIT_ALLOW as text
+	const char *program; // path of trabajos-fetch, opened once (execveat), so that the child's uid need not reach it
+	const char *dir;     // WORKER_DIR
+	const char *git_allow, *git_deny;               // GIT_ALLOW and GIT_DENY as text; NULL: empty
 	const char *git_credentials_file, *git_ca_file; // NULL or "": none
 	uid_t uid;                                      // the child's own where the worker is root, (uid_t)-1: the worker's
 	gid_t gid;                                      // group that the slots' uids share: may read trees

@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
+#include "lib/prefix.h"
 #include "lib/uuid.h"
 #include "lib/working_set.h"
 #include "worker/artifacts.h"
@@ -312,6 +313,12 @@ static void open_fetcher(struct worker *worker) {
 		error_wrap(&error, "GIT_ALLOW");
 		fail(&error);
 	}
+	struct prefixes *denied = NULL;
+	if (prefixes_parse(worker->config.git_deny, &denied, &error) < 0) {
+		error_wrap(&error, "GIT_DENY");
+		fail(&error);
+	}
+	prefixes_free(denied); // trabajos-fetch reads it itself
 	if (giturl_rules_parse(worker->config.webhook_allow, &worker->webhook_rules, &error) < 0) {
 		error_wrap(&error, "WEBHOOK_ALLOW");
 		fail(&error);
@@ -322,6 +329,7 @@ static void open_fetcher(struct worker *worker) {
 	struct fetch_config config = {.program = program,
 		.dir = worker->config.dir,
 		.git_allow = worker->config.git_allow,
+		.git_deny = worker->config.git_deny,
 		.git_credentials_file = worker->config.git_credentials_file,
 		.git_ca_file = worker->config.git_ca_file,
 		.uid = root ? (uid_t)worker->config.uid_base : (uid_t)-1,

@@ -73,6 +73,8 @@ static const struct option table[] = {
 		"MiB of artifacts of all jobs of a user, at most; 0: no limit"),
 	OPTIONS_BLOBS(values.store),
 	STRING("GIT_ALLOW", git_allow, "", "comma-separated URLs that may be fetched beside public https ones"),
+	STRING("GIT_DENY", git_deny, "",
+		"IP addresses and prefixes that no fetch reaches beside those that are not public, but by GIT_ALLOW"),
 	OPTION_WEBHOOK(values.webhook_allow),
 	STRING("GIT_CREDENTIALS_FILE", git_credentials_file, "",
 		"JSON file with what is shown to private git servers, and for whom"),

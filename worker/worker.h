@@ -18,7 +18,7 @@
 struct worker_config {
 	struct kafka_config kafka;
 	struct db_config db;
-	char *metrics_listen, *dir, *git_allow, *webhook_allow, *git_credentials_file, *git_ca_file;
+	char *metrics_listen, *dir, *git_allow, *git_deny, *webhook_allow, *git_credentials_file, *git_ca_file;
 	int64_t slots, isolation, uid_base, network, workspace;
 	char *egress_for, *egress_deny;
 	int64_t job_timeout_s, job_cpu_s, job_memory_mb, job_processes, job_files, job_disk_mb, job_output_kb, job_grace_s;

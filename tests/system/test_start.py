@@ -65,6 +65,7 @@ def test_help_lists_the_options_and_version_says_which(stack, program):
     ("trabajos-observer", {"RETENTION_DAYS": 7, "KAFKA_RETENTION_H": 168}, ("RETENTION_DAYS", "KAFKA_RETENTION_H")),
     ("trabajos-worker", {"USER_WEIGHTS": "user"}, ("USER_WEIGHTS",)),
     ("trabajos-worker", {"GIT_ALLOW": "not a url"}, ("GIT_ALLOW",)),
+    ("trabajos-worker", {"GIT_DENY": "192.0.2.0/33"}, ("GIT_DENY", "192.0.2.0/33")),
     ("trabajos-frontend", {"GIT_ALLOW": "not a url"}, ("GIT_ALLOW",)),
     ("trabajos-frontend", {"KAFKA_CONFIG": "no.such.setting=1"}, ("no.such.setting",)),
     ("trabajos-observer", {"KAFKA_CONFIG": "no.such.setting=1"}, ("no.such.setting",)),

@@ -150,6 +150,31 @@ static void what_git_allow_names_may_lead_inside(void **state) {
 	assert_string_equal(net.dialled[0], "127.0.0.1");
 }
 
+// As trabajos-fetch has it: GIT_DENY, and the machine's own.
+static void what_is_denied_is_never_dialled_and_what_git_allow_names_is(void **state) {
+	static const char *const denied[][2] = {{"140.82.121.4"}, {"198.41.0.9"}, {"2606:4700::1"}, {"2606:4700:ff::2"},
+		{"::ffff:140.82.121.4"}, {"64:ff9b::8c52:7904"}, {"2002:8c52:7904::1"}, {"2001:0:808:808::73ad:86fb"}};
+	static const char *const fine[][2] = {{"140.82.121.5"}, {"198.41.1.9"}, {"64:ff9b::8c52:7905"}};
+	const struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("140.82.121.4")};
+	struct prefixes *prefixes = NULL;
+	assert_int_equal(prefixes_parse("198.41.0.0/24, 2606:4700::/32", &prefixes, NULL), 0);
+	prefixes_add(prefixes, (const struct sockaddr *)&own);
+	for (size_t i = 0; i < COUNT_OF(denied) + COUNT_OF(fine); i++) {
+		bool refused = i < COUNT_OF(denied);
+		down(state);
+		assert_int_equal(up(state), 0);
+		target.denied = prefixes;
+		net.texts = refused ? denied[i] : fine[i - COUNT_OF(denied)];
+		AUTO_CLOSE int fd = dial_connect("git.example.org", "443");
+		if ((dial_fault() == DIAL_DENIED) != refused || (net.connected == 0) != refused || (refused && fd >= 0))
+			fail_msg("%s", *net.texts);
+	}
+	target.allowed = true;
+	assert_int_equal(dial_register(&target, &fake), 0);
+	expect(DIAL_FINE, denied[0]);
+	prefixes_free(prefixes);
+}
+
 static void the_next_address_is_tried(void **state) {
 	(void)state;
 	static const char *const texts[] = {"140.82.121.4", "2606:4700::1", "140.82.121.5", NULL};
@@ -237,6 +262,7 @@ int main(void) {
 		WITH_NET(names_that_lead_inside_are_never_dialled),
 		WITH_NET(one_inside_address_condemns_the_name),
 		WITH_NET(what_git_allow_names_may_lead_inside),
+		WITH_NET(what_is_denied_is_never_dialled_and_what_git_allow_names_is),
 		WITH_NET(the_next_address_is_tried),
 		WITH_NET(no_connection_at_all_is_refused),
 		WITH_NET(another_host_or_port_is_not_even_looked_up),

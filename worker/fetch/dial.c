@@ -66,10 +66,14 @@ static bool same_port(const char *port) {
 	return *port != '\0' && *end == '\0' && number == target->port;
 }
 
-// One address that is not public condemns the name: whoever mixes them hopes for the order to change.
+static bool is_acceptable(const struct sockaddr *address) {
+	return address_is_public(address) && !(target->denied && prefixes_lead_to(target->denied, address));
+}
+
+// One address that is not acceptable condemns the name: whoever mixes them hopes for the order to change.
 static bool all_acceptable(const struct addrinfo *found) {
 	for (; found; found = found->ai_next)
-		if (!address_is_public(found->ai_addr)) return false;
+		if (!is_acceptable(found->ai_addr)) return false;
 	return true;
 }
 
@@ -110,7 +114,7 @@ int dial_connect(const char *host, const char *port) {
 	if (code == EAI_NONAME || code == EAI_FAIL) return fail(DIAL_NO_HOST, "the host name does not exist");
 	if (code != 0 || !found) return fail(DIAL_NO_LOOKUP, "the host name cannot be looked up now");
 	bool acceptable = target->allowed || all_acceptable(found);
-	int fd = acceptable ? connect_any(found) : fail(DIAL_DENIED, "the host leads to an address that is not public");
+	int fd = acceptable ? connect_any(found) : fail(DIAL_DENIED, "the host leads to an address that may not be reached");
 	calls->release(found);
 	return fd;
 }
@@ -147,8 +151,8 @@ static ssize_t stream_read(git_stream *base, void *data, size_t length) {
 	}
 }
 
-// A redirect within the server could step out of the folder that GIT_ALLOW or a credential is for; libgit2 follows it without asking, but traces
-// every request before it writes it. What was seen here goes no further than stream_write.
+// A redirect within the server could step out of the folder that GIT_ALLOW or a credential is for; libgit2 follows it without
+// asking, but traces every request before it writes it. What was seen here goes no further than stream_write.
 static void watch_request(git_trace_level_t level, const char *message) {
 	const char *at = strstr(message, " request to "), *scheme = at ? strstr(at, "://") : NULL;
 	(void)level;

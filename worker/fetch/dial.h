@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/attr.h"
+#include "lib/prefix.h"
 
 #include <netdb.h>
 #include <stdbool.h>
@@ -15,17 +16,18 @@
 struct dial_target {
 	const char *host; // the only host and port that may be dialled, redirects included; without brackets
 	uint16_t port;
-	const char *path; // requests must stay below it, where `allowed` or `secret`
-	bool allowed;     // by GIT_ALLOW: any address will do; else public ones only
-	bool secret;      // a credential is sent
+	const char *path;              // of the repository: where `allowed` or `secret`, its own requests only (request.h)
+	bool allowed;                  // by GIT_ALLOW: any address will do; else public ones only
+	const struct prefixes *denied; // of those that are public; NULL: none
+	bool secret;                   // a credential is sent
 	int64_t connect_timeout_ms, stall_timeout_ms;
 	int64_t most_bytes; // in all, both ways
 };
 
 enum dial_fault {
 	DIAL_FINE,
-	DIAL_DENIED,    // an address that is not public
-	DIAL_REDIRECT,  // to another server, or out of the URL's path
+	DIAL_DENIED,    // an address that is not public, or denied
+	DIAL_REDIRECT,  // to another server or port, out of the URL's path, or to a path that can be read in two ways
 	DIAL_NO_HOST,   // the name does not exist
 	DIAL_NO_LOOKUP, // the resolver did not answer
 	DIAL_REFUSED,   // no connection

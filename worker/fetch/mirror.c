@@ -1,6 +1,7 @@
 #include "worker/fetch/mirror.h"
 
 #include "lib/mem.h"
+#include "lib/prefix.h"
 #include "worker/fetch/dial.h"
 #include "worker/fetch/fault.h"
 #include "worker/fetch/folder.h"
@@ -9,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -299,12 +301,35 @@ static int fetch_with(
 	return resolve(mirror, picked, commit, outcome);
 }
 
+// GIT_DENY, and this machine's own addresses as they are now: what listens there may trust its own host.
+static struct prefixes *denied_addresses(const char *text, struct outcome *outcome) {
+	AUTO_ERROR struct error error = {0};
+	struct prefixes *denied = NULL;
+	struct ifaddrs *list = NULL;
+	if (prefixes_parse(text, &denied, &error) < 0) {
+		outcome_set(outcome, OUTCOME_FETCH, BLAME_PLATFORM, "GIT_DENY: %s", error_text(&error));
+		return NULL;
+	}
+	if (getifaddrs(&list) < 0) {
+		fault_errno(outcome, "reading this machine's addresses", errno);
+		prefixes_free(denied);
+		return NULL;
+	}
+	for (const struct ifaddrs *each = list; each; each = each->ifa_next)
+		if (each->ifa_addr) prefixes_add(denied, each->ifa_addr);
+	freeifaddrs(list);
+	return denied;
+}
+
 int mirror_fetch(struct mirror *mirror, git_oid *commit, struct outcome *outcome) {
+	struct prefixes *denied = denied_addresses(mirror->order->git_deny, outcome);
+	if (!denied) return -1;
 	const struct dial_target target = {
 		.host = mirror->url->host,
 		.port = mirror->url->port,
 		.path = mirror->url->path,
 		.allowed = mirror->url->allowed,
+		.denied = denied,
 		.secret = mirror->order->credential_id != NULL,
 		.connect_timeout_ms = mirror->order->connect_timeout_ms,
 		.stall_timeout_ms = STALL_MS,
@@ -312,10 +337,13 @@ int mirror_fetch(struct mirror *mirror, git_oid *commit, struct outcome *outcome
 	};
 	struct transfer transfer = {.mirror = mirror};
 	git_remote *remote = NULL;
-	if (dial_register(&target, NULL) < 0) return fault_local(outcome, "preparing the fetch");
-	mirror->asked = true;
-	git_error_clear(); // of looking into the mirror: it would be taken for what stopped the fetch
-	int done = fetch_with(mirror, &transfer, &remote, commit, outcome);
+	int done = dial_register(&target, NULL) < 0 ? fault_local(outcome, "preparing the fetch") : 0;
+	if (done == 0) {
+		mirror->asked = true;
+		git_error_clear(); // of looking into the mirror: it would be taken for what stopped the fetch
+		done = fetch_with(mirror, &transfer, &remote, commit, outcome);
+	}
 	git_remote_free(remote); // closes the connection: nothing dials after the target is gone
+	prefixes_free(denied);
 	return done;
 }

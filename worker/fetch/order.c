@@ -27,6 +27,7 @@ static int read_fetch(struct order *order, struct error *error) {
 	order->op = ORDER_FETCH;
 	order->ref = json_text(json, "ref");
 	order->git_allow = json_text(json, "git_allow");
+	order->git_deny = json_text(json, "git_deny");
 	if (need_text(json, "url", &order->url, error) < 0 || need_amount(json, "pack_bytes", &order->pack_bytes, error) < 0 ||
 		need_amount(json, "tree_bytes", &order->tree_bytes, error) < 0 ||
 		need_amount(json, "files", &order->files, error) < 0 ||

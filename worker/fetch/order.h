@@ -14,7 +14,7 @@ enum order_op { ORDER_FETCH, ORDER_EVICT };
 struct order {
 	enum order_op op;
 	const char *dir; // WORKER_DIR; all texts live as long as json does
-	const char *url, *ref, *git_allow;
+	const char *url, *ref, *git_allow, *git_deny;
 	const char *credential_id, *username, *password; // NULL: none
 	int64_t pack_bytes, tree_bytes, files, connect_timeout_ms;
 	int64_t keep_bytes;
