@@ -119,16 +119,23 @@ def test_servers_that_refuse_or_talk_nonsense_are_told_apart(place, act, code, b
     failed(place.fetch("odd.git"), code, blame)
 
 
+# Out of a repository's own folder, to servers that resolve the path that they are asked for.
+WAYS_UP = {"below": "../../other/r.git", "encoded": "%2e%2e/%2E%2E/other/r.git", "separator": "..%2f..%2Fother/r.git",
+           "backslash": "..%5c..%5Cother/r.git", "same": "../r.git", "inside": "r.git"}
+
+
 def test_redirects_lead_nowhere_else(place):
     place.commit()
     port = place.server.server_port
+    own = f"http://127.0.0.1:{port}/git/{{}}.git/"
     targets = {"path": "/other/r.git", "port": f"http://127.0.0.1:{port + 1}/git/r.git", "host": f"http://localhost:{port}/git/r.git",
-               "scheme": f"https://127.0.0.1:{port}/git/r.git", "up": "/git/../other/r.git"}
+               "scheme": f"https://127.0.0.1:{port}/git/r.git", "up": "/git/../other/r.git",
+               **{name: own.format(name) + way for name, way in WAYS_UP.items()}}
     for name, target in targets.items():
         rest = "/info/refs?service=git-upload-pack"
         place.server.odd[f"/git/{name}.git"] = status(301, f"Location: {target}{rest}\r\n".encode())
         failed(place.fetch(f"{name}.git"), "denied", "user")
-    assert not any(request.startswith("/other/") for request in place.server.requests)
+    assert place.server.requests == [f"/git/{name}.git/info/refs?service=git-upload-pack" for name in targets]
 
 
 def test_a_server_that_never_stops_talking_is_cut_off(place):

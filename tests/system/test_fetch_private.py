@@ -84,7 +84,8 @@ def test_a_credential_goes_nowhere_else(place, tmp_path, ask_first):
     with fetching.place_at(tmp_path / "elsewhere") as thief:
         here, there = (f"http://127.0.0.1:{which.server.server_port}" for which in (place, thief))
         targets = (f"{there}/git/r.git", f"{here}/other/r.git", f"{here}/git/r.git", f"{here}/git/leaky.gitx",
-                   f"{here}/git/leaky6.git/../r.git", f"http://localhost:{place.server.server_port}/git/r.git", f"{here}@{there[7:]}/git/r.git",
+                   f"{here}/git/leaky4.git/../r.git", f"{here}/git/leaky5.git/%2e%2e/r.git", f"{here}/git/leaky6.git/r.git",
+                   f"http://localhost:{place.server.server_port}/git/r.git", f"{here}@{there[7:]}/git/r.git",
                    "/git/r.git", "//" + there[7:] + "/git/r.git")
         for number, target in enumerate(targets):
             target += "/info/refs?service=git-upload-pack"
@@ -92,7 +93,8 @@ def test_a_credential_goes_nowhere_else(place, tmp_path, ask_first):
                 301, f"Location: {target}\r\n".encode())
             failed(place.fetch(f"leaky{number}.git", credential=BOT), "denied", "user")
         assert thief.server.requests == []
-    assert all(path.startswith("/git/leaky") for path in place.server.requests)
+    asked = [f"/git/leaky{number}.git/info/refs?service=git-upload-pack" for number in range(len(targets))]
+    assert place.server.requests == [path for path in asked for _ in range(1 + ask_first)]
     assert len(shown(place)) == (len(targets) if ask_first else 0)
 
 

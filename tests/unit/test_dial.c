@@ -2,6 +2,7 @@
 #include "lib/mem.h"
 #include "worker/fetch/dial.h"
 #include "worker/fetch/mirror.h"
+#include "worker/fetch/request.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -250,6 +251,33 @@ static void the_first_fault_counts(void **state) {
 	expect(DIAL_DENIED, inside);
 }
 
+static void only_the_two_requests_of_the_repository_itself_are_its_own(void **state) {
+	(void)state;
+	assert_true(request_is_own("/pub/x.git/info/refs?service=git-upload-pack", "/pub/x.git"));
+	assert_true(request_is_own("/pub/x.git/git-upload-pack", "/pub/x.git/"));
+	assert_true(request_is_own("/info/refs?service=git-upload-pack", "/"));
+	static const char *const others[] = {"/pub/x.git/../../private/y.git/info/refs?service=git-upload-pack",
+		"/pub/x.git/..%2f../private/y.git/git-upload-pack", "/pub/x.git/%2e%2e/y.git/git-upload-pack", "/pub/x.git",
+		"/pub/x.git/y.git/git-upload-pack", "/pub/x.gitx/git-upload-pack", "/pub/x.git/info/refs",
+		"/pub/x.git/info/refs?service=git-receive-pack", "/pub/x.git/git-upload-pack?to=/private",
+		"/pub/git-upload-pack", "/pub/X.git/git-upload-pack", "/", ""};
+	for (size_t i = 0; i < COUNT_OF(others); i++)
+		if (request_is_own(others[i], "/pub/x.git")) fail_msg("%s", others[i]);
+}
+
+static void a_path_that_can_be_read_in_two_ways_is_not_asked_for(void **state) {
+	(void)state;
+	static const char *const veiled[] = {"/a/../b", "/a/./b", "/..", "/a/.", "/a/%2e%2E/b", "/a/.%2e", "/a/..;x/b",
+		"/a/%2e;/b", "/a%2fb", "/a%2F..%2Fb", "/a%5c..%5Cb", "/a\\..\\b", "/a/%252e%252e/b/..%252f", "", "a/b",
+		"/a/../b?service=git-upload-pack"};
+	for (size_t i = 0; i < COUNT_OF(veiled); i++)
+		if (request_is_plain(veiled[i])) fail_msg("%s", veiled[i]);
+	static const char *const plain[] = {"/", "/a/b.git/info/refs?service=git-upload-pack", "/~ana/r..x/...", "/.dot/..dots",
+		"/a%20b/%C3%A9", "/login?back=%2F..%2Fa/../b"};
+	for (size_t i = 0; i < COUNT_OF(plain); i++)
+		if (!request_is_plain(plain[i])) fail_msg("%s", plain[i]);
+}
+
 static int library(void **state) {
 	(void)state;
 	return mirror_library();
@@ -270,6 +298,8 @@ int main(void) {
 		WITH_NET(resolver_failures_are_told_apart),
 		WITH_NET(a_server_that_does_not_answer_is_a_timeout),
 		WITH_NET(the_first_fault_counts),
+		cmocka_unit_test(only_the_two_requests_of_the_repository_itself_are_its_own),
+		cmocka_unit_test(a_path_that_can_be_read_in_two_ways_is_not_asked_for),
 	};
 	return cmocka_run_group_tests(tests, library, NULL);
 }

@@ -3,6 +3,7 @@
 #include "lib/giturl.h"
 #include "lib/mem.h"
 #include "worker/fetch/git.h"
+#include "worker/fetch/request.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -157,10 +158,8 @@ static void watch_request(git_trace_level_t level, const char *message) {
 	const char *at = strstr(message, " request to "), *scheme = at ? strstr(at, "://") : NULL;
 	(void)level;
 	if (strncmp(message, "Sending ", 8) != 0 || !scheme) return;
-	const char *path = strchr(scheme + 3, '/');
-	size_t folder = strlen(target->path);
-	while (folder > 0 && target->path[folder - 1] == '/') folder--;
-	if (!path || strncmp(path, target->path, folder) != 0 || path[folder] != '/')
+	const char *asked = strchr(scheme + 3, '/');
+	if (!asked || !request_is_plain(asked) || (is_bound() && !request_is_own(asked, target->path)))
 		fail(DIAL_REDIRECT, "a redirect to elsewhere on the server");
 	request_seen = true;
 }
@@ -227,6 +226,6 @@ int dial_register(const struct dial_target *to, const struct dial_system *system
 	first_fault = DIAL_FINE;
 	bytes_moved = 0;
 	request_seen = false;
-	if (is_bound() && git_trace_set(GIT_TRACE_DEBUG, watch_request) < 0) return -1;
+	if (git_trace_set(GIT_TRACE_DEBUG, watch_request) < 0 && is_bound()) return -1;
 	return git_stream_register(GIT_STREAM_STANDARD, &registration);
 }
