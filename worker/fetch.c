@@ -250,6 +250,7 @@ static void fetched(const char *text, size_t length, const struct outcome *failu
 	keep_spare(fetcher);
 	if (outcome.message && outcome.code == OUTCOME_DISK && fetcher->used_bytes > 0) evict(fetcher, fetcher->used_bytes / 2);
 	begin_next(fetcher, fetching->place);
+	if (!text) evict(fetcher, fetcher->keep_bytes); // sweeps what it has left half written
 	deliver_all(fetching, answer, outcome.message ? &outcome : NULL);
 	outcome_clear(&outcome);
 	fetching_free(fetching);
@@ -398,8 +399,10 @@ void fetch_run_cancel(struct fetch_run *run) {
 	if (fetching->runs || (fetching->begun && !fetching->child)) return; // others wait, or the answers are being given out
 	fetch_child_free(fetching->child);
 	fetching_unlink(fetching);
+	bool killed = fetching->child != NULL;
 	begin_next(fetcher, fetching->place);
 	fetching_free(fetching);
+	if (killed) evict(fetcher, fetcher->keep_bytes); // as in fetched
 }
 
 int fetcher_cached(struct fetcher *fetcher, const char *url, const char *ref, const struct fetch_asker *asker,

@@ -169,6 +169,41 @@ static void a_broken_description_does_not_keep_its_tree(void **state) {
 	assert_false(is_there(rig, "trees/m/b"));
 }
 
+static void what_a_dead_process_has_left_goes_at_once_and_its_lock_with_it(void **state) {
+	struct rig *rig = *state;
+	int64_t bytes;
+	static const char *const half[] = {
+		"trees/m/c.tmp-7", "trees/m/c.tmp-7/deep", "trees/m/d.gone-7", "trees/m/undescribed"};
+	for (size_t i = 0; i < COUNT_OF(half); i++) assert_int_equal(folder_make(rig->fd, half[i]), 0);
+	put(rig, "trees/m/c.tmp-7/deep/file", "0123456789", 0);
+	put(rig, "trees/m/c.tmp-7.json", "{", 0);
+	put_tree(rig, "a", 1000, 300);
+	assert_int_equal(evict(rig, 1 << 20, NULL, &bytes), 0);
+	assert_int_equal(bytes, 1000);
+	for (size_t i = 0; i < COUNT_OF(half); i++) assert_false(is_there(rig, half[i]));
+	assert_false(is_there(rig, "trees/m/c.tmp-7.json") || is_there(rig, "mirrors/m.lock"));
+	assert_true(is_there(rig, "trees/m/a") && is_there(rig, "trees/m/a.json"));
+}
+
+static void what_a_fetch_is_writing_stays_and_counts(void **state) {
+	struct rig *rig = *state;
+	int64_t bytes;
+	put_mirror(rig, "m", 0);
+	assert_int_equal(evict(rig, 1 << 20, NULL, &bytes), 0);
+	int64_t without = bytes;
+	assert_int_equal(folder_make(rig->fd, "trees/m/c.tmp-7") | folder_make(rig->fd, "trees/m/c.tmp-7/deep"), 0);
+	put(rig, "trees/m/c.tmp-7/deep/file", "0123456789", 0);
+	AUTO_CLOSE int lock = folder_lock(rig->fd, "mirrors/m.lock", 0);
+	assert_true(lock >= 0);
+	assert_int_equal(evict(rig, 1 << 20, NULL, &bytes), 0);
+	assert_true(is_there(rig, "trees/m/c.tmp-7/deep/file"));
+	assert_true(bytes > without);
+	close(steal_fd(&lock));
+	assert_int_equal(evict(rig, 1 << 20, NULL, &bytes), 0);
+	assert_false(is_there(rig, "trees/m/c.tmp-7"));
+	assert_true(is_there(rig, "mirrors/m.lock") && bytes == without);
+}
+
 int main(void) {
 #define WITH_RIG(test) cmocka_unit_test_setup_teardown(test, up, down)
 	const struct CMUnitTest tests[] = {
@@ -180,6 +215,8 @@ int main(void) {
 		WITH_RIG(a_lock_whose_file_was_removed_is_not_taken_for_one),
 		WITH_RIG(links_are_removed_and_not_followed),
 		WITH_RIG(a_broken_description_does_not_keep_its_tree),
+		WITH_RIG(what_a_dead_process_has_left_goes_at_once_and_its_lock_with_it),
+		WITH_RIG(what_a_fetch_is_writing_stays_and_counts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

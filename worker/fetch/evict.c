@@ -11,8 +11,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define FRESH_S    60   // used so recently: its job may be about to take hold of it
-#define LEFTOVER_S 3600 // older than any fetch: its process is dead
+#define FRESH_S   60 // used so recently: its job may be about to take hold of it
+#define DEPTH_MAX 100
+#define EMPTY_S   3600 // a folder that stayed empty so long was made by a fetch that is over
 
 struct item {
 	char *folder; // "trees/<mirror>" or "mirrors"
@@ -27,6 +28,8 @@ struct items {
 	int64_t bytes;
 	int root_fd;
 	int64_t now;
+	bool locked;   // whether the lock of the mirror that is being looked at was tried
+	int locked_fd; // -1: somebody else has it
 };
 
 typedef void each(struct items *items, const char *folder, int dir_fd, const char *name, const struct stat *status);
@@ -69,27 +72,59 @@ static int64_t tree_bytes(int dir_fd, const char *json_name) {
 	return json_int(tree, "bytes", 0, INT64_MAX / 4, 0, &bytes, NULL) < 0 ? 0 : bytes;
 }
 
-// What a process that died has left: half-written trees, ones that were being removed, ones that were never described.
-static bool is_leftover(const struct items *items, int dir_fd, const char *name, const struct stat *status) {
+// The trees of a mirror are written and moved with its lock held (serve.c): what is half there while it is ours was left by a
+// process that died, however long ago.
+static bool lock_mirror(struct items *items, const char *folder) {
+	if (items->locked) return items->locked_fd >= 0;
+	AUTO_FREE char *lock = mem_format("mirrors%s.lock", strrchr(folder, '/'));
+	items->locked = true;
+	items->locked_fd = folder_lock(items->root_fd, lock, 0);
+	return items->locked_fd >= 0;
+}
+
+// A lock that stands for no mirror goes with us.
+static void unlock_mirror(struct items *items, const char *folder) {
+	AUTO_FREE char *lock = mem_format("mirrors%s.lock", strrchr(folder, '/'));
+	AUTO_FREE char *mirror = mem_format("mirrors%s.git", strrchr(folder, '/'));
+	if (items->locked_fd >= 0) {
+		if (faccessat(items->root_fd, mirror, F_OK, AT_SYMLINK_NOFOLLOW) < 0) (void)unlinkat(items->root_fd, lock, 0);
+		close(items->locked_fd);
+	}
+	items->locked = false;
+	items->locked_fd = -1;
+}
+
+// Trees that are being written or removed, or were not described yet.
+static bool is_half(int dir_fd, const char *name, const struct stat *status) {
 	AUTO_FREE char *json = mem_format("%s.json", name);
-	bool half = strstr(name, ".tmp-") || strstr(name, ".gone-");
-	if (!half && S_ISDIR(status->st_mode)) half = faccessat(dir_fd, json, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
-	return half && items->now - status->st_ctim.tv_sec > LEFTOVER_S;
+	if (strstr(name, ".tmp-") || strstr(name, ".gone-")) return true;
+	return S_ISDIR(status->st_mode) && faccessat(dir_fd, json, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+}
+
+static void sweep(struct items *items, const char *folder, int dir_fd, const char *name, const struct stat *status) {
+	bool ours = lock_mirror(items, folder);
+	if (ours && !is_half(dir_fd, name, status)) return; // it was finished before the lock was free
+	if (ours && folder_remove(dir_fd, name) == 0) return;
+	items->bytes += (int64_t)status->st_blocks * 512;
+	if (S_ISDIR(status->st_mode)) items->bytes += folder_bytes(dir_fd, name, DEPTH_MAX);
 }
 
 // <commit>.json stands for its tree.
 static void each_in_mirror(struct items *items, const char *folder, int dir_fd, const char *name, const struct stat *status) {
-	if (is_leftover(items, dir_fd, name, status) && folder_remove(dir_fd, name) < 0) return; // the next time, then
-	if (!has_suffix(name, ".json") || strstr(name, ".tmp-")) return;
-	char *commit = mem_strndup(name, strlen(name) - strlen(".json"));
-	add(items, (struct item){mem_strdup(folder), commit, true, tree_bytes(dir_fd, name), status->st_mtim.tv_sec});
+	if (is_half(dir_fd, name, status)) {
+		sweep(items, folder, dir_fd, name, status);
+	} else if (has_suffix(name, ".json")) {
+		char *commit = mem_strndup(name, strlen(name) - strlen(".json"));
+		add(items, (struct item){mem_strdup(folder), commit, true, tree_bytes(dir_fd, name), status->st_mtim.tv_sec});
+	}
 }
 
 static void each_tree_folder(struct items *items, const char *folder, int dir_fd, const char *name, const struct stat *status) {
 	if (!S_ISDIR(status->st_mode)) return;
 	AUTO_FREE char *path = mem_format("%s/%s", folder, name);
 	for_each(items, path, each_in_mirror);
-	if (items->now - status->st_ctim.tv_sec > LEFTOVER_S) (void)unlinkat(dir_fd, name, AT_REMOVEDIR); // if it is empty
+	unlock_mirror(items, path);
+	if (items->now - status->st_ctim.tv_sec > EMPTY_S) (void)unlinkat(dir_fd, name, AT_REMOVEDIR); // if it is empty
 }
 
 static void each_mirror(struct items *items, const char *folder, int dir_fd, const char *name, const struct stat *status) {
@@ -154,7 +189,7 @@ static void clear(struct items *items) {
 }
 
 int evict_run(const struct order *order, int root_fd, json_t **answer, struct error *error) {
-	struct items items = {.root_fd = root_fd, .now = (int64_t)time(NULL)};
+	struct items items = {.root_fd = root_fd, .now = (int64_t)time(NULL), .locked_fd = -1};
 	json_t *removed = json_array();
 	size_t length = 0;
 	(void)error;
