@@ -1,5 +1,6 @@
 // What trabajos-fetch can still touch when it reads what a server sent. In processes of their own: it is for good.
 #include "lib/mem.h"
+#include "lib/sanitized.h"
 #include "worker/fetch/confine.h"
 #include "worker/fetch/folder.h"
 #include "worker/init/landlock.h"
@@ -14,21 +15,42 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 static char dir[64];
-static int dir_fd;
+static int dir_fd, listener, other_listener;
 
 static void write_file(const char *name, const char *text) {
 	AUTO_CLOSE int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 }
 
+static int listen_somewhere(void) {
+	const struct sockaddr_in home = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&home, sizeof home) | listen(fd, 5), 0);
+	return fd;
+}
+
+static struct sockaddr_in address_of(int fd) {
+	struct sockaddr_in address = {0};
+	socklen_t length = sizeof address;
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	return address;
+}
+
+static uint16_t port_of(int fd) {
+	return ntohs(address_of(fd).sin_port);
+}
+
 static int setup(void **state) {
 	(void)state;
 	(void)snprintf(dir, sizeof(dir), "/tmp/trabajos-confine-XXXXXX");
 	assert_non_null(mkdtemp(dir));
+	listener = listen_somewhere();
+	other_listener = listen_somewhere();
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	static const char *const folders[] = {"mirrors", "mirrors/own.git", "mirrors/other.git", "trees", "trees/own",
 		"trees/other", "mirrors/own.git/objects"};
@@ -42,6 +64,8 @@ static int setup(void **state) {
 static int teardown(void **state) {
 	(void)state;
 	close(dir_fd);
+	close(listener);
+	close(other_listener);
 	return folder_remove(AT_FDCWD, dir);
 }
 
@@ -56,7 +80,8 @@ static void expect_confined(int (*attempt)(void)) {
 		struct outcome outcome = {0};
 		AUTO_FREE char *trusted = mem_format("%s/ca.pem", dir);
 		int mirror = folder_open(dir_fd, "mirrors/own.git"), trees = folder_open(dir_fd, "trees/own");
-		if (setenv("GIT_CA_FILE", trusted, 1) != 0 || confine_to(mirror, trees, &outcome) != 0) _exit(255);
+		if (setenv("GIT_CA_FILE", trusted, 1) != 0 || confine_to(mirror, trees, port_of(listener), &outcome) != 0)
+			_exit(255);
 		_exit(attempt());
 	}
 	int status;
@@ -105,8 +130,34 @@ static int do_its_work(void) {
 	HOLDS(folder_empty(openat(dir_fd, "mirrors", O_PATH), "own.git") == 0);
 	HOLDS(mkdirat(dir_fd, "trees/own/fresh", 0755) == 0 && opens("trees/own/fresh/x", O_RDWR | O_CREAT));
 	HOLDS(renameat(dir_fd, "trees/own/fresh", dir_fd, "trees/own/commit") == 0);
-	HOLDS(opens("ca.pem", O_RDONLY) && opens("/dev/null", O_RDWR) && opens("/etc/passwd", O_RDONLY));
-	HOLDS(opens("/proc/sys/kernel/random/boot_id", O_RDONLY));
+	HOLDS(opens("ca.pem", O_RDONLY) && opens("/dev/null", O_RDWR) && opens("/etc/hosts", O_RDONLY));
+	HOLDS(opens("/proc/sys/kernel/random/boot_id", O_RDONLY) && opens("/dev/urandom", O_RDONLY));
+	HOLDS(opens("/usr/bin", O_RDONLY | O_DIRECTORY));
+	return 0;
+}
+
+static int read_the_machine(void) {
+	static const char *const files[] = {"/etc/passwd", "/etc/group", "/etc/hostname", "/etc/ssl/private", "/etc", "/proc",
+		"/proc/1/status", "/proc/cpuinfo", "/proc/sys/kernel/hostname", "/dev", "/dev/shm", "/dev/zero", "/run", "/var",
+		"/tmp"};
+	for (size_t i = 0; i < COUNT_OF(files); i++)
+		if (opens(files[i], O_RDONLY)) return 1 + (int)i;
+	HOLDS(SANITIZED || (!opens("/proc/self/mounts", O_RDONLY) && !opens("/proc/self/net/tcp", O_RDONLY)));
+	return 0;
+}
+
+static bool connects(int to) {
+	const struct sockaddr_in address = address_of(to);
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+}
+
+static int dial_other_ports(void) {
+	const struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	HOLDS(connects(listener));
+	HOLDS(!connects(other_listener) && errno == EACCES);
+	HOLDS(bind(fd, (const struct sockaddr *)&any, sizeof any) != 0 && errno == EACCES);
 	return 0;
 }
 
@@ -133,8 +184,24 @@ static void what_a_fetch_needs_is_allowed(void **state) {
 	expect_confined(resolve_a_name);
 }
 
+static void of_the_system_it_reads_what_it_needs_only(void **state) {
+	(void)state;
+	expect_confined(read_the_machine);
+}
+
+static void it_connects_to_its_own_port_only(void **state) {
+	(void)state;
+	if (landlock_version() < 4) {
+		print_message("not offered here: Landlock's rules for TCP\n");
+		skip();
+	}
+	expect_confined(dial_other_ports);
+}
+
 static void without_it_others_are_within_reach(void **state) {
 	(void)state;
+	assert_true(connects(listener) && connects(other_listener));
+	assert_true(opens("/etc/passwd", O_RDONLY) && opens("/proc/self/mounts", O_RDONLY) && opens("/dev/zero", O_RDONLY));
 	assert_true(opens("mirrors/other.git/HEAD", O_RDWR));
 	assert_true(opens("trees/other/a", O_RDWR));
 }
@@ -144,6 +211,8 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(what_belongs_to_other_urls_is_out_of_reach, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_link_and_no_dots_lead_to_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_fetch_needs_is_allowed, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_the_system_it_reads_what_it_needs_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_connects_to_its_own_port_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_it_others_are_within_reach, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,20 +79,20 @@ static int broken(struct outcome *outcome) {
 	return -1;
 }
 
-static int confine(const struct work *work, struct outcome *outcome) {
+static int confine(const struct work *work, uint16_t port, struct outcome *outcome) {
 	AUTO_FREE char *folder = mem_format("trees/%s", work->id);
 	AUTO_CLOSE int mirror_fd = folder_open(work->mirror.mirrors_fd, work->mirror.name);
 	if (folder_make(work->root_fd, folder) < 0) return fault_errno(outcome, "making a folder for trees", errno);
 	AUTO_CLOSE int trees_fd = folder_open(work->root_fd, folder);
 	if (mirror_fd < 0 || trees_fd < 0) return fault_errno(outcome, "opening a URL's folders", errno);
 	futimens(trees_fd, NULL); // an old empty one is swept by the next evict
-	return confine_to(mirror_fd, trees_fd, outcome);
+	return confine_to(mirror_fd, trees_fd, port, outcome);
 }
 
 static int with_mirror(struct work *work, const struct giturl *url, struct outcome *outcome) {
 	if (mirror_library() < 0) return fault_local(outcome, "starting libgit2");
 	if (mirror_open(work->order, url, work->root_fd, work->id, &work->mirror, outcome) < 0) return -1;
-	if (confine(work, outcome) < 0 || mirror_load(&work->mirror, outcome) < 0) return -1;
+	if (confine(work, url->port, outcome) < 0 || mirror_load(&work->mirror, outcome) < 0) return -1;
 	if (make_tree(work, outcome) == 0) return 0;
 	// Files that do not read as they were written (a disk that lies, a machine that lost power): everything anew, once.
 	if (work->mirror.damaged && !work->mirror.fresh) {

@@ -15,6 +15,8 @@
 
 #define CREATE_VERSION    (1U << 0)
 #define RULE_PATH_BENEATH 1
+#define RULE_NET_PORT     2
+#define TCP_LEAST         4 // the first version that knows ports
 #define EXECUTE           (1ULL << 0)
 #define WRITE_FILE        (1ULL << 1)
 #define READ_FILE         (1ULL << 2)
@@ -31,6 +33,8 @@
 #define REFER             (1ULL << 13) // version 2
 #define TRUNCATE          (1ULL << 14) // version 3
 #define IOCTL_DEV         (1ULL << 15) // version 5
+#define BIND_TCP          (1ULL << 0)  // version 4
+#define CONNECT_TCP       (1ULL << 1)  // version 4
 #define SCOPE_ABSTRACT    (1ULL << 0)  // version 6
 #define SCOPE_SIGNAL      (1ULL << 1)  // version 6
 
@@ -52,6 +56,10 @@ struct beneath {
 	int32_t parent;
 } __attribute__((packed));
 
+struct port {
+	uint64_t allowed, port;
+};
+
 static uint64_t known(int version) {
 	uint64_t all = LANDLOCK_SEE | LANDLOCK_WRITE | LANDLOCK_USE | NODES;
 	if (version < 3) all &= ~TRUNCATE;
@@ -64,13 +72,28 @@ int landlock_version(void) {
 	return version > INT16_MAX ? INT16_MAX : (int)version;
 }
 
-int landlock_new(int version, int *ruleset) {
-	const struct ruleset wanted = {.fs = known(version), .scopes = version < 6 ? 0 : SCOPE_ABSTRACT | SCOPE_SIGNAL};
+static int make(int version, uint64_t net, int *ruleset) {
+	const struct ruleset wanted = {
+		.fs = known(version), .net = net, .scopes = version < 6 ? 0 : SCOPE_ABSTRACT | SCOPE_SIGNAL};
 	// What an older kernel does not know of the structure is zero, which it takes.
 	int made = (int)syscall(CALL_CREATE_RULESET, &wanted, sizeof(wanted), 0U);
 	if (made < 0) return -1;
 	*ruleset = made;
 	return 0;
+}
+
+int landlock_new(int version, int *ruleset) {
+	return make(version, 0, ruleset);
+}
+
+int landlock_new_with_tcp(int version, int *ruleset) {
+	return make(version, version < TCP_LEAST ? 0 : BIND_TCP | CONNECT_TCP, ruleset);
+}
+
+int landlock_allow_tcp(int ruleset, int version, uint16_t port) {
+	const struct port rule = {.allowed = CONNECT_TCP, .port = port};
+	if (version < TCP_LEAST) return 0;
+	return syscall(CALL_ADD_RULE, ruleset, RULE_NET_PORT, &rule, 0U) == 0 ? 0 : -1;
 }
 
 int landlock_allow_fd(int ruleset, int version, int fd, uint64_t rights) {

@@ -18,6 +18,9 @@ int landlock_version(void); // -1: errno says why there is none
 // Rules that allow nothing yet: neither to see, write or use, nor to make device nodes anywhere; from version 6 on no signals to
 // processes and no connections to abstract sockets outside either.
 int landlock_new(int version, int *ruleset) MUST_USE;
+// The same, and from version 4 on no TCP port may be connected to (nor listened on) but those that are allowed.
+int landlock_new_with_tcp(int version, int *ruleset) MUST_USE;
+int landlock_allow_tcp(int ruleset, int version, uint16_t port) MUST_USE; // to connect to; older versions: nothing to do
 int landlock_allow(int ruleset, int version, const char *path, uint64_t rights) MUST_USE;
 int landlock_allow_fd(int ruleset, int version, int fd, uint64_t rights) MUST_USE;
 int landlock_enforce(int ruleset) MUST_USE; // for good, for this process and all that it starts from now on
