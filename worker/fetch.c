@@ -21,6 +21,8 @@
 #define CACHE_BYTES_MAX    ((int64_t)10 << 30)
 #define FILE_SLACK         ((int64_t)256 << 20) // a pack's index, beside the pack
 #define ANSWER_MAX         65536
+#define MEMORY_BASE        ((int64_t)512 << 20) // libraries, the windows on packs (mirror.c), names of refs and objects
+#define MEMORY_MAX         ((int64_t)3 << 30)
 #define HEX                41
 
 struct fetch_run {
@@ -248,9 +250,9 @@ static void fetched(const char *text, size_t length, const struct outcome *failu
 	else if (fetch_failure_read(answer, &outcome) < 0)
 		outcome_set(&outcome, OUTCOME_FETCH, BLAME_PLATFORM, "trabajos-fetch's answer makes no sense");
 	keep_spare(fetcher);
+	if (!text) evict(fetcher, fetcher->keep_bytes); // sweeps what it has left half written
 	if (outcome.message && outcome.code == OUTCOME_DISK && fetcher->used_bytes > 0) evict(fetcher, fetcher->used_bytes / 2);
 	begin_next(fetcher, fetching->place);
-	if (!text) evict(fetcher, fetcher->keep_bytes); // sweeps what it has left half written
 	deliver_all(fetching, answer, outcome.message ? &outcome : NULL);
 	outcome_clear(&outcome);
 	fetching_free(fetching);
@@ -397,12 +399,12 @@ void fetch_run_cancel(struct fetch_run *run) {
 	if (*at) *at = run->next;
 	free(run);
 	if (fetching->runs || (fetching->begun && !fetching->child)) return; // others wait, or the answers are being given out
+	bool killed = fetching->child != NULL;
 	fetch_child_free(fetching->child);
 	fetching_unlink(fetching);
-	bool killed = fetching->child != NULL;
+	if (killed) evict(fetcher, fetcher->keep_bytes); // as in fetched
 	begin_next(fetcher, fetching->place);
 	fetching_free(fetching);
-	if (killed) evict(fetcher, fetcher->keep_bytes); // as in fetched
 }
 
 int fetcher_cached(struct fetcher *fetcher, const char *url, const char *ref, const struct fetch_asker *asker,
@@ -445,12 +447,14 @@ int fetcher_open(struct loop *loop, const struct fetch_config *config, struct fe
 	if (fetch_place_program(config, &program_fd, error) < 0 || fetch_place_open(config, &dir_fd, error) < 0 ||
 		prepare_trust(config, dir_fd, &credentials, &ca_variable, error) < 0)
 		return -1;
-	int64_t file_bytes = config->pack_bytes > config->tree_bytes ? config->pack_bytes : config->tree_bytes;
+	int64_t most_bytes = config->pack_bytes > config->tree_bytes ? config->pack_bytes : config->tree_bytes;
+	// A file that is kept as a delta is there three times while it is put together: what it was, how it differs, what it is.
+	int64_t memory_bytes = most_bytes < (MEMORY_MAX - MEMORY_BASE) / 3 ? MEMORY_BASE + 3 * most_bytes : MEMORY_MAX;
 	struct fetcher *opened = mem_zalloc(sizeof *opened);
 	*opened = (struct fetcher){.loop = loop,
 		.config = *config,
-		.child_config = {steal_fd(&program_fd), config->uid, config->gid, file_bytes + FILE_SLACK, config->timeout_ms,
-			ca_variable},
+		.child_config = {steal_fd(&program_fd), config->uid, config->gid, most_bytes + FILE_SLACK, memory_bytes,
+			config->timeout_ms, ca_variable},
 		.dir_fd = steal_fd(&dir_fd),
 		.credentials = credentials,
 		.used_bytes = -1,
@@ -458,6 +462,7 @@ int fetcher_open(struct loop *loop, const struct fetch_config *config, struct fe
 	opened->config.program = mem_strdup(config->program);
 	opened->config.dir = mem_strdup(config->dir);
 	opened->config.git_allow = mem_strdup(config->git_allow ? config->git_allow : "");
+	opened->config.git_deny = mem_strdup(config->git_deny ? config->git_deny : "");
 	opened->evict_config = opened->child_config;
 	opened->evict_config.timeout_ms = EVICT_TIMEOUT_MS;
 	opened->trees = fetch_trees_new(opened->dir_fd);
@@ -465,7 +470,6 @@ int fetcher_open(struct loop *loop, const struct fetch_config *config, struct fe
 	if (giturl_rules_parse(opened->config.git_allow, &opened->rules, NULL) < 0) opened->rules = NULL;
 	opened->spare_timer = loop_timer_new(loop, spare_due, opened);
 	evict(opened, opened->keep_bytes); // counts, and removes what processes that died have left
-	opened->config.git_deny = mem_strdup(config->git_deny ? config->git_deny : "");
 	*fetcher = opened;
 	return 0;
 }
@@ -490,6 +494,6 @@ void fetcher_close(struct fetcher *fetcher) {
 	free((char *)(uintptr_t)fetcher->config.program);
 	free((char *)(uintptr_t)fetcher->config.dir);
 	free((char *)(uintptr_t)fetcher->config.git_allow);
+	free((char *)(uintptr_t)fetcher->config.git_deny);
 	free(fetcher);
 }
-	free((char *)(uintptr_t)fetcher->config.git_deny);

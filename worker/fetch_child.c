@@ -1,6 +1,7 @@
 #include "worker/fetch_child.h"
 
 #include "lib/mem.h"
+#include "lib/sanitized.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,19 +16,6 @@
 #define ANSWER_BYTES_MAX 65536
 #define ORDER_BYTES_MAX  1048576 // the largest pipe that anybody may have (fs.pipe-max-size's default)
 #define PIPE_BYTES       65536
-#define MEMORY_BYTES     ((rlim_t)3 << 30)
-
-// The sanitizers reserve address space and start threads beyond any limit.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 struct fetch_child {
 	struct loop *loop;
@@ -59,13 +47,23 @@ static void drop_privileges(const struct fetch_child_config *config) {
 		_exit(126);
 }
 
+// Before the jobs (worker/init/launch.c) in the kernel's last resort: a fetch costs nobody but its own job, which tries again.
+// Before the change of uid, after which the file is root's. Not vital.
+static void prefer_for_oom(void) {
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0) return;
+	ssize_t written = write(fd, "800", 3);
+	(void)written;
+	close(fd);
+}
+
 static void set_limits(const struct fetch_child_config *config) {
 	limit(RLIMIT_FSIZE, (rlim_t)config->file_bytes);
 	limit(RLIMIT_CPU, (rlim_t)(config->timeout_ms / 1000 + 10));
 	limit(RLIMIT_NOFILE, 512);
 	limit(RLIMIT_CORE, 0);
 	if (SANITIZED) return;
-	limit(RLIMIT_AS, MEMORY_BYTES);
+	limit(RLIMIT_AS, (rlim_t)config->memory_bytes);
 	limit(RLIMIT_NPROC, 0);
 }
 
@@ -78,6 +76,7 @@ static void become_fetch(const struct fetch_child_config *config, int in_fd, int
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid(); // a terminal's interrupt is for the worker to act on
 	if (dup2(in_fd, STDIN_FILENO) < 0 || dup2(out_fd, STDOUT_FILENO) < 0) _exit(126);
+	prefer_for_oom();
 	drop_privileges(config);
 	set_limits(config);
 	// After the change of uid, which clears it.

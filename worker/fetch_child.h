@@ -14,9 +14,10 @@ struct fetch_child_config {
 	int program_fd;
 	uid_t uid; // (uid_t)-1: the worker's
 	gid_t gid;
-	int64_t file_bytes; // largest file it may write
-	int64_t timeout_ms; // from the order to the answer
-	char *ca_variable;  // "GIT_CA_FILE=…" for its environment; NULL: the system's certificates alone
+	int64_t file_bytes;   // largest file it may write
+	int64_t memory_bytes; // of address space
+	int64_t timeout_ms;   // from the order to the answer
+	char *ca_variable;    // "GIT_CA_FILE=…" for its environment; NULL: the system's certificates alone
 };
 
 struct fetch_child;

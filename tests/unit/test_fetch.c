@@ -2,6 +2,7 @@
 // says.
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "lib/sanitized.h"
 #include "worker/fetch.h"
 
 #include <errno.h>
@@ -62,12 +63,17 @@ static void pause_ms(int ms) {
 }
 
 static void say_limits(void) {
-	struct rlimit files, memory;
+	struct rlimit files, core, memory;
+	char victim[8] = "";
+	AUTO_CLOSE int fd = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
+	if (read(fd, victim, sizeof victim - 1) > 0) victim[strcspn(victim, "\n")] = '\0';
 	getrlimit(RLIMIT_FSIZE, &files);
-	getrlimit(RLIMIT_CORE, &memory);
-	AUTO_FREE char *text = mem_format(
-		"{\"ok\":false,\"code\":\"fetch\",\"blame\":\"limit\",\"message\":\"%d %llu %llu %d\"}\n", (int)getuid(),
-		(unsigned long long)files.rlim_cur, (unsigned long long)memory.rlim_cur, fcntl(20, F_GETFD));
+	getrlimit(RLIMIT_CORE, &core);
+	getrlimit(RLIMIT_AS, &memory);
+	AUTO_FREE char *text =
+		mem_format("{\"ok\":false,\"code\":\"fetch\",\"blame\":\"limit\",\"message\":\"%d %llu %llu %llu %s %d\"}\n",
+			(int)getuid(), (unsigned long long)files.rlim_cur, (unsigned long long)core.rlim_cur,
+			SANITIZED ? 0 : (unsigned long long)memory.rlim_cur, victim, fcntl(20, F_GETFD));
 	say(text);
 }
 
@@ -389,7 +395,8 @@ static void the_child_has_limits_and_no_descriptors_of_ours(void **state) {
 	struct rig *rig = *state;
 	int mine = fcntl(rig->fetcher ? STDERR_FILENO : -1, F_DUPFD_CLOEXEC, 20);
 	assert_int_equal(mine, 20);
-	AUTO_FREE char *expected = mem_format("%d %llu 0 -1", (int)getuid(), (1ULL << 20) + (256ULL << 20));
+	AUTO_FREE char *expected = mem_format("%d %llu 0 %llu 800 -1", (int)getuid(), (1ULL << 20) + (256ULL << 20),
+		SANITIZED ? 0 : (3ULL << 20) + (512ULL << 20));
 	expect_failure(rig, "limits", OUTCOME_FETCH, BLAME_LIMIT, expected);
 	close(mine);
 }
