@@ -121,6 +121,17 @@ static inline void rig_make_folder(struct rig *rig) {
 	rig_copy_file("/proc/self/exe", attack, 0755);
 }
 
+// An emulator may be too slow for the worker's own bound of a probe, and would seem to offer less than the machine does.
+static inline void rig_probe(struct rig *rig, const struct sandbox_config *config) {
+	for (int tries = 1;; tries++) {
+		struct error error = {0};
+		if (sandbox_open(rig->loop, config, &rig->sandbox, &error) != 0) fail_msg("%s", error_text(&error));
+		const char *missing = sandbox_missing(rig->sandbox);
+		if (!missing || !strstr(missing, "did not end within") || !getenv("TEST_PATIENCE") || tries == 3) return;
+		sandbox_close(STEAL(rig->sandbox));
+	}
+}
+
 static inline void rig_open_sandbox(struct rig *rig, enum sandbox_level weakest) {
 	rig->loop = loop_new();
 	AUTO_FREE char *init = rig_init_program();
@@ -131,8 +142,7 @@ static inline void rig_open_sandbox(struct rig *rig, enum sandbox_level weakest)
 		.uid_base = RIG_UID_BASE,
 		.disk_bytes = 64 * RIG_MB,
 		.weakest = weakest};
-	struct error error = {0};
-	if (sandbox_open(rig->loop, &config, &rig->sandbox, &error) != 0) fail_msg("%s", error_text(&error));
+	rig_probe(rig, &config);
 }
 
 static inline void rig_open(struct rig *rig, enum sandbox_level weakest) {

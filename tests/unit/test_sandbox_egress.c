@@ -128,7 +128,6 @@ static bool make_networks(void) {
 
 static int setup(void **state) {
 	(void)state;
-	struct error error = {0};
 	if (!make_networks()) {
 		lacking = "networks of its own: only root can make them";
 		return 0;
@@ -145,7 +144,7 @@ static int setup(void **state) {
 		.weakest = SANDBOX_REDUCED,
 		.egress = true,
 		.egress_deny = DENIED "/32"};
-	if (sandbox_open(rig.loop, &config, &rig.sandbox, &error) != 0) fail_msg("%s", error_text(&error));
+	rig_probe(&rig, &config);
 	lacking = sandbox_no_egress(rig.sandbox);
 	// What the machine lacks is one thing, a filter that lets through another.
 	if (lacking && strstr(lacking, "does not hold")) fail_msg("%s", lacking);
