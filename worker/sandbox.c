@@ -94,6 +94,7 @@
 #include <errno.h>
 #include <sys/utsname.h>
 
+#define COLLECT_MS             60000
 #define PREPARE_MS             1
 #define PREPARE_APART_MS       20 // at the worker's start
 #define PREPARE_FAILED_MS      100
@@ -216,6 +217,7 @@ int sandbox_open(struct loop *loop, const struct sandbox_config *config, struct 
 	struct sandbox *made = mem_zalloc(sizeof(*made));
 	made->loop = loop;
 	made->weakest = config->weakest;
+	made->collect_ms = COLLECT_MS;
 	made->dir = mem_strdup(config->dir);
 	made->maker.filter = made->maker.root.lock = -1;
 	if (make(made, config, error) != 0) {

@@ -36,6 +36,7 @@ struct sandbox {
 	struct box_maker maker;
 	char *missing; // NULL: nothing
 	char *no_egress;
+	int64_t collect_ms; // how long the artifacts of a job may be read
 	struct sandbox_slot *slots;
 	int slot_count;
 	struct sandbox_cell *cells;

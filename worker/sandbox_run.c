@@ -18,7 +18,6 @@
 #define FILES_EVERY      2  // samples
 #define CPU_EVERY        10 // samples: without a group it is dear, and a second more or less of no matter
 #define PREPARE_AHEAD_MS 30 // a job that is over sooner shall not have to share the processor with its successor
-#define COLLECT_MS       60000
 #define CHUNK_BYTES      65536
 #define CHUNKS_PER_ROUND 8 // of one stream, before others have their turn
 
@@ -243,7 +242,7 @@ void run_event(struct sandbox_run *run, const struct box_event *event) {
 	case BOX_ENDED:
 		ended(run, event);
 		if (!event->collecting) break;
-		run->collect_until_ms = loop_now_ms() + COLLECT_MS;
+		run->collect_until_ms = loop_now_ms() + run->sandbox->collect_ms;
 		if (run->handlers.collecting) run->handlers.collecting(run->handlers.arg);
 		return;
 	case BOX_COLLECTED:

@@ -46,6 +46,11 @@ struct rig_job {
 	bool egress;
 	const char *awaited;       // what the times below begin with: it is in the output; NULL: the start of the box
 	int terminate_ms, kill_ms; // 0: never
+	struct {
+		const char *const *globs; // NULL: none are collected
+		int64_t bytes, files;
+		int pipe; // closed once the box has it
+	} artifacts;
 };
 
 struct rig_result {
@@ -276,11 +281,16 @@ static inline void rig_run_job(struct rig *rig, const struct rig_job *job, struc
 		.argv = (char *const *)(uintptr_t)job->argv,
 		.env = (char *const *)(uintptr_t)(job->env ? job->env : no_env),
 		.egress = job->egress,
-		.limits = job->limits.memory_bytes ? job->limits : rig_limits()};
+		.limits = job->limits.memory_bytes ? job->limits : rig_limits(),
+		.artifacts = {.globs = (char *const *)(uintptr_t)job->artifacts.globs,
+			.bytes = job->artifacts.bytes,
+			.files = job->artifacts.files,
+			.pipe = job->artifacts.pipe}};
 	const struct sandbox_handlers handlers = {.output = rig_output, .done = rig_done, .arg = result};
 	struct error error = {0};
 	result->begun_us = loop_now_us();
 	if (sandbox_start(rig->sandbox, &boxed, &handlers, &result->run, &error) != 0) fail_msg("%s", error_text(&error));
+	if (job->artifacts.globs) close(job->artifacts.pipe);
 	struct rig_ends ends = {.job = job,
 		.terminate = loop_timer_new(rig->loop, rig_terminate, result),
 		.kill = loop_timer_new(rig->loop, rig_kill, result)};
