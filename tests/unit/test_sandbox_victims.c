@@ -256,7 +256,7 @@ static int signal_them(void) {
 }
 
 static int folders_of(const struct target *target) {
-	static const char *const names[] = {"cwd/" FILE_NAME, "root/etc", "cwd", "exe"};
+	static const char *const names[] = {"root/etc", "cwd", "exe"};
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
 		AUTO_CLOSE int fd = open_of(target, names[i], O_RDONLY);
 		if (fd >= 0) return escape_achieved(names[i]);
