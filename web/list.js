@@ -113,6 +113,23 @@ class List {
 		} else {
 			redraw(this.foot, h('span', t('list.end', {n: this.rows.all.length})));
 		}
+		this.look();
+	}
+
+	// Goes on by itself while the list's end is near. An observer tells of changes alone, and of several at once on a busy machine: the
+	// last one counts, and it is asked anew whenever rows have come.
+	watch() {
+		this.edge = new IntersectionObserver((edges) => {
+			if (edges[edges.length - 1].isIntersecting && this.after && !this.search && !this.asked) this.again();
+		}, {rootMargin: '600px'});
+		this.signal.addEventListener('abort', () => this.edge.disconnect());
+		this.look();
+	}
+
+	look() {
+		if (!this.edge) return;
+		this.edge.unobserve(this.foot);
+		this.edge.observe(this.foot);
 	}
 
 	async again() {
@@ -268,9 +285,7 @@ export async function show(main, at) {
 	await first;
 	await list.back(at.kept);
 	for (const event of ['scroll', 'focusin']) addEventListener(event, () => list.keepPlace(), {signal: at.signal, passive: true});
-	new IntersectionObserver(([edge]) => {
-		if (edge.isIntersecting && list.after && !list.search && !list.asked) list.again();
-	}, {rootMargin: '600px'}).observe(list.foot);
+	list.watch();
 	poll(at.signal, 2000, () => list.follow());
 	if (list.rows.all.length) say(t('list.shown', {n: list.rows.all.length}));
 }
