@@ -253,8 +253,14 @@ class Daemon:
         return "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-lines:]) if self.log.exists() else ""
 
     def rss_bytes(self):
-        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+        return self.memory_bytes("status", "VmRSS:")
+
+    def private_dirty_bytes(self):
+        return self.memory_bytes("smaps_rollup", "Private_Dirty:")
+
+    def memory_bytes(self, file, field):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/{file}").read_text().splitlines():
+            if line.startswith(field):
                 return int(line.split()[1]) * 1024
         return 0
 
