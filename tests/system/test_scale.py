@@ -1,12 +1,16 @@
 """The observer acts: workers come and go by its decisions, none is stopped while it works, and whatever dies in the middle of it."""
 
 import contextlib
+import copy
+import math
 import os
 import pathlib
 import signal
+import time
 import uuid
 
 import confluent_kafka
+import psycopg2
 import pytest
 import requests
 
@@ -53,6 +57,51 @@ def escala(observer):
     answer = requests.get(observer.url + "/escala", timeout=10)
     answer.raise_for_status()
     return answer.json()
+
+
+@pytest.fixture
+def empty(stack):
+    """The stack with a ledger in which nothing has happened, and nobody works."""
+    other = copy.copy(stack)
+    other.env = {**stack.env, "POSTGRES_DB": "empty_ledger"}
+    with contextlib.closing(psycopg2.connect(host=stack.env["POSTGRES_HOST"], port=stack.env["POSTGRES_PORT"], dbname="postgres",
+                                             user="postgres", password=stack.env["POSTGRES_PASSWORD"])) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("CREATE DATABASE empty_ledger")
+        try:
+            other.migrate()
+            yield other
+        finally:
+            cursor.execute("DROP DATABASE empty_ledger WITH (FORCE)")
+
+
+def by_the_formula(jobs, run_s, age_s, deadline_s=60, start_s=10):
+    """Rule 1 of observer/rule.h without workers: N / ((T - margin - age - D) / S)."""
+    run_s *= 0.1 * 0.75 + 0.9  # of runs that are all alike, the quickest tenth counts as three quarters (observer/forecast.c)
+    margin_s = min(max(2 * run_s, deadline_s / 10), deadline_s / 4)
+    return math.ceil(jobs * run_s / (deadline_s - margin_s - age_s - start_s))
+
+
+def test_twice_the_queue_or_half_the_service_time_move_the_number_as_the_formula_says(empty):
+    for jobs, run_s in ((100, 12), (200, 12), (100, 6)):
+        empty.sql("DELETE FROM queue")
+        empty.sql("DELETE FROM trabajos")
+        empty.sql("WITH job AS (INSERT INTO trabajos (key, owner, usuario, url, fingerprint, posted_at, eligible_at, finished_at, status, attempt)"
+                  " SELECT gen_random_uuid(), 'a', 'a', 'https://a.example/r', '', past, past, past, 'Finished', 1"
+                  " FROM generate_series(1, 100), (SELECT now() - interval '1 hour' AS past) AS long_ago RETURNING key)"
+                  " INSERT INTO attempts (key, attempt, worker, owner, started_at, finished_at)"
+                  " SELECT key, 1, 'w', 'a', now() - (%s + 30) * interval '1 s', now() - interval '30 s' FROM job", run_s)
+        observer = trabajos.observer(empty, f"formula-{jobs}-{run_s}", SCALE_DEADLINE_S=60, SCALE_START_S=10, SCALE_MAX=1000)
+        with trabajos.running(observer):
+            wait_for("it measures", lambda observer=observer: escala(observer)["queue"]["jobs"] == 0)
+            since = time.monotonic()
+            empty.sql("INSERT INTO queue (rank, owner, place, eligible_at, key, attempt)"
+                      " SELECT 0, 'a', 0, now(), gen_random_uuid(), 0 FROM generate_series(1, %s)", jobs)
+            said = wait_for("the queue is seen", lambda observer=observer, jobs=jobs: (
+                lambda said: said["queue"]["jobs"] == jobs and said)(escala(observer)))
+            age_s = time.monotonic() - since  # at most
+        assert by_the_formula(jobs, run_s, 0) <= said["deseados"] <= by_the_formula(jobs, run_s, age_s), said
 
 
 def told(admin):
