@@ -26,10 +26,11 @@ static void add_reason(char **reasons, const char *service, const char *why) {
 
 static void kafka_reason(const struct frontend *frontend, char **reasons) {
 	AUTO_FREE char *why = NULL;
+	const char *trouble = intake_kafka_trouble(frontend->intake);
 	if (!prepare_topics_done(frontend->prepare, &why))
 		add_reason(reasons, "Kafka", why);
-	else if (!intake_kafka_ready(frontend->intake))
-		add_reason(reasons, "Kafka", "no broker is connected");
+	else if (trouble)
+		add_reason(reasons, "Kafka", trouble);
 }
 
 static void ledger_reason(const struct frontend *frontend, char **reasons) {

@@ -143,8 +143,13 @@ struct submit *intake_submit(const struct intake *intake) {
 	return intake->submit;
 }
 
+const char *intake_kafka_trouble(const struct intake *intake) {
+	const char *trouble = kafka_producer_trouble(intake->at_once);
+	return trouble ? trouble : kafka_producer_trouble(intake->gather);
+}
+
 bool intake_kafka_ready(const struct intake *intake) {
-	return kafka_producer_ready(intake->at_once) && kafka_producer_ready(intake->gather);
+	return !intake_kafka_trouble(intake);
 }
 
 bool intake_ledger_ready(const struct intake *intake) {

@@ -15,4 +15,5 @@ void intake_close(struct intake *intake, int64_t flush_ms); // waits for what Ka
 void intake_tap(const struct intake *intake); // wakes idle workers; after intake_ledger
 struct submit *intake_submit(const struct intake *intake);
 bool intake_kafka_ready(const struct intake *intake);
+const char *intake_kafka_trouble(const struct intake *intake); // why not; NULL: it is
 bool intake_ledger_ready(const struct intake *intake);

@@ -98,10 +98,10 @@ static void request_finished(const struct http_request *request, int status, int
 
 static void watch(void *arg) {
 	struct run *run = arg;
-	bool ready = intake_kafka_ready(run->frontend.intake);
-	if (ready && !run->kafka_was_ready) log_info(log_m("connected to Kafka"));
-	if (!ready && run->kafka_was_ready) log_warn(log_m("Kafka is away; no jobs are accepted"));
-	run->kafka_was_ready = ready;
+	const char *trouble = intake_kafka_trouble(run->frontend.intake);
+	if (!trouble && !run->kafka_was_ready) log_info(log_m("connected to Kafka"));
+	if (trouble && run->kafka_was_ready) log_warn(log_m("Kafka takes no jobs"), log_s("error", trouble));
+	run->kafka_was_ready = !trouble;
 	metric_set(&meter_connections, http_server_connections(run->server));
 	loop_timer_set(run->watch, WATCH_MS);
 }

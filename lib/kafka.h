@@ -89,8 +89,10 @@ int kafka_producer_open(struct loop *loop, const struct kafka_config *config, co
 // (ERROR_LIMIT: queue full; ERROR_UNAVAILABLE).
 int kafka_produce(struct kafka_producer *producer, const char *key, const void *value, size_t length,
 	const struct kafka_header *headers, size_t header_count, void *opaque, struct error *error) MUST_USE;
-// Whether a broker is connected and the topic's metadata known (a warm-up asks for it at open, so that the first produce is quick).
+// Whether the topic takes records, as far as is known: asked at open (so that the first produce is quick), every few seconds, and
+// at once where a record was not persisted. One such record changes nothing by itself, nor does one question without an answer.
 int kafka_producer_ready(const struct kafka_producer *producer);
+const char *kafka_producer_trouble(const struct kafka_producer *producer); // why not; NULL: it is ready
 // Waits up to flush_ms for what is under way (calling `delivered`), then reports the rest and frees.
 void kafka_producer_close(struct kafka_producer *producer, int64_t flush_ms);
 

@@ -84,19 +84,3 @@ rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct
 	error_set(error, ERROR_INPUT, "Kafka: %s", why);
 	return NULL;
 }
-
-rd_kafka_resp_err_t kafka_topic_probe(rd_kafka_t *rk, rd_kafka_topic_t *topic, int timeout_ms) {
-	const rd_kafka_metadata_t *metadata;
-	rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, topic, &metadata, timeout_ms);
-	if (err) return err;
-	err = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-	if (metadata->topic_cnt == 1) {
-		const rd_kafka_metadata_topic_t *found = &metadata->topics[0];
-		err = found->err;
-		for (int i = 0; !err && i < found->partition_cnt; i++)
-			if (found->partitions[i].leader < 0) err = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
-		if (!err && !found->partition_cnt) err = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
-	}
-	rd_kafka_metadata_destroy(metadata);
-	return err;
-}

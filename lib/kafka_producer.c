@@ -1,8 +1,9 @@
 // The producer. librdkafka's threads do the talking; delivery reports come as events on a queue that writes to an eventfd
 // in the loop when it is no longer empty, and are drained there without blocking.
 //
-// Readiness is asked for by a thread of its own that sleeps while nothing is in doubt: librdkafka answers "is the topic
-// there" only by blocking. It also warms the metadata up, so that the first record has not to wait for them.
+// Readiness is asked for by a thread of its own: librdkafka answers "is the topic there" only by blocking. It also warms the
+// metadata up, so that the first record has not to wait for them. While nothing is in doubt it looks every few seconds, for a
+// topic can be gone while its broker is there, and who accepts nothing has no record that would tell.
 //
 // It is not what Kafka calls idempotent. With that, a batch that timed out after the broker had written it leaves its sequence
 // numbers to the next batch, which the broker then takes for a duplicate: acknowledged, and not written. Here a record may be
@@ -16,7 +17,9 @@
 #include <stdbool.h>
 #include <sys/eventfd.h>
 
-enum { PROBE_MS = 1000, PROBE_AGAIN_MS = 200, PURGE_MS = 5000, SLICE_MS = 20 };
+enum { PROBE_MS = 1000, PROBE_AGAIN_MS = 200, PROBE_EVERY_MS = 5000, PURGE_MS = 5000, SLICE_MS = 20 };
+
+#define SILENCES_MOST 2 // probes in a row without an answer: the first one may be a broker that is busy
 
 struct kafka_producer {
 	struct loop *loop;
@@ -36,39 +39,47 @@ struct kafka_producer {
 	pthread_t prober;
 	pthread_mutex_t lock;
 	pthread_cond_t change;
-	bool wanted, stop; // under the lock
-	atomic_bool ready;
+	bool wanted, away, stop; // under the lock; away: all brokers were, since the last probe began
+	atomic_int trouble;      // rd_kafka_resp_err_t
 };
 
 static void on_events(uint32_t events, void *arg);
 
 // ---- readiness
 
-static void nap(struct kafka_producer *producer, int64_t ms) {
+// Until it is signalled, or ms later: -1.
+static int nap(struct kafka_producer *producer, int64_t ms) {
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(&producer->change, &producer->lock, &until);
+	return pthread_cond_timedwait(&producer->change, &producer->lock, &until) ? -1 : 0;
+}
+
+static bool is_silence(rd_kafka_resp_err_t err) {
+	return err == RD_KAFKA_RESP_ERR__TIMED_OUT || err == RD_KAFKA_RESP_ERR__TRANSPORT;
+}
+
+// One question; true where the answer is good.
+static bool look(struct kafka_producer *producer, unsigned *silences) {
+	producer->wanted = producer->away = false;
+	pthread_mutex_unlock(&producer->lock);
+	rd_kafka_resp_err_t err = kafka_topic_writable(producer->rk, producer->topic, PROBE_MS);
+	pthread_mutex_lock(&producer->lock);
+	if (producer->away) return false; // what was answered is older
+	*silences = is_silence(err) ? *silences + 1 : 0;
+	if (!*silences || *silences >= SILENCES_MOST) atomic_store(&producer->trouble, err);
+	return !err;
 }
 
 static void *probe(void *arg) {
 	struct kafka_producer *producer = arg;
+	unsigned silences = 0;
 	pthread_mutex_lock(&producer->lock);
 	while (!producer->stop) {
-		if (!producer->wanted) {
-			pthread_cond_wait(&producer->change, &producer->lock);
-			continue;
-		}
-		producer->wanted = false;
-		pthread_mutex_unlock(&producer->lock);
-		bool good = kafka_topic_probe(producer->rk, producer->topic, PROBE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
-		pthread_mutex_lock(&producer->lock);
-		if (good && !producer->wanted) { // else the brokers went away meanwhile
-			atomic_store(&producer->ready, true);
-			continue;
-		}
+		if (!producer->wanted && nap(producer, PROBE_EVERY_MS) == 0) continue;
+		if (producer->stop || (look(producer, &silences) && !producer->wanted)) continue;
 		producer->wanted = true;
 		if (!producer->stop) nap(producer, PROBE_AGAIN_MS);
 	}
@@ -76,9 +87,18 @@ static void *probe(void *arg) {
 	return NULL;
 }
 
+static void suspect(struct kafka_producer *producer) {
+	pthread_mutex_lock(&producer->lock);
+	// who asks already is not hurried: records may fail by the thousand
+	if (!producer->wanted) pthread_cond_signal(&producer->change);
+	producer->wanted = true;
+	pthread_mutex_unlock(&producer->lock);
+}
+
 static void doubt(struct kafka_producer *producer) {
 	pthread_mutex_lock(&producer->lock);
-	atomic_store(&producer->ready, false);
+	atomic_store(&producer->trouble, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN);
+	producer->away = true;
 	producer->wanted = true;
 	pthread_cond_signal(&producer->change);
 	pthread_mutex_unlock(&producer->lock);
@@ -178,6 +198,7 @@ static void report(struct kafka_producer *producer, const rd_kafka_message_t *me
 	default:
 		break;
 	}
+	if (delivery != KAFKA_PERSISTED) suspect(producer);
 	producer->delivered(delivery, timestamp_ms, message->_private, producer->arg);
 }
 
@@ -228,6 +249,7 @@ int kafka_produce(struct kafka_producer *producer, const char *key, const void *
 	if (!failed) return 0;
 	rd_kafka_resp_err_t err = rd_kafka_error_code(failed);
 	rd_kafka_error_destroy(failed);
+	suspect(producer);
 	if (list) rd_kafka_headers_destroy(list);
 	enum error_kind kind = ERROR_UNAVAILABLE;
 	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL || err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) kind = ERROR_LIMIT;
@@ -235,7 +257,14 @@ int kafka_produce(struct kafka_producer *producer, const char *key, const void *
 }
 
 int kafka_producer_ready(const struct kafka_producer *producer) {
-	return atomic_load(&producer->ready);
+	return atomic_load(&producer->trouble) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+const char *kafka_producer_trouble(const struct kafka_producer *producer) {
+	rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)atomic_load(&producer->trouble);
+	if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return NULL;
+	bool away = err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || is_silence(err);
+	return away ? "no broker answers" : rd_kafka_err2str(err);
 }
 
 static void finish(struct kafka_producer *producer, int64_t flush_ms) {
@@ -265,8 +294,13 @@ int kafka_producer_open(struct loop *loop, const struct kafka_config *config, co
 	int64_t message_timeout_ms, kafka_delivered *delivered, void *arg, struct kafka_producer **producer,
 	struct error *error) {
 	struct kafka_producer *made = mem_zalloc(sizeof(*made));
-	*made = (struct kafka_producer){
-		.loop = loop, .config = *config, .pace = pace, .delivered = delivered, .arg = arg, .fd = -1};
+	*made = (struct kafka_producer){.loop = loop,
+		.config = *config,
+		.pace = pace,
+		.delivered = delivered,
+		.arg = arg,
+		.fd = -1,
+		.trouble = RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN};
 	made->config.bootstrap = mem_strdup(config->bootstrap);
 	made->config.extra = mem_strdup(config->extra ? config->extra : "");
 	made->topic_name = mem_strdup(topic);

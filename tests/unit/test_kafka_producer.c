@@ -126,6 +126,65 @@ static void closing_reports_what_is_under_way(void **state UNUSED) {
 	rd_kafka_mock_broker_set_up(cluster, 1);
 }
 
+static void look_unready(void *arg) {
+	struct rig *rig = arg;
+	if (kafka_producer_trouble(rig->producer))
+		loop_stop(rig->loop);
+	else
+		loop_timer_set(rig->poll, 10);
+}
+
+static void await_unready(struct rig *rig) {
+	rig->poll = loop_timer_new(rig->loop, look_unready, rig);
+	loop_timer_set(rig->poll, 0);
+	loop_timer_set(rig->patience, PATIENCE_MS);
+	loop_run(rig->loop);
+	loop_timer_stop(rig->patience);
+	loop_timer_free(STEAL(rig->poll));
+	assert_false(kafka_producer_ready(rig->producer));
+}
+
+static void a_topic_that_is_gone_ends_readiness_until_it_is_back(void **state UNUSED) {
+	make_topic("gone");
+	struct rig rig;
+	rig_open(&rig, "gone", 500);
+	await_ready(&rig);
+	rd_kafka_mock_topic_set_error(cluster, "gone", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+	await_unready(&rig); // nobody has produced
+	assert_string_equal(kafka_producer_trouble(rig.producer), "Broker: Unknown topic or partition");
+	rd_kafka_mock_topic_set_error(cluster, "gone", RD_KAFKA_RESP_ERR_NO_ERROR);
+	await_ready(&rig);
+	assert_null(kafka_producer_trouble(rig.producer));
+	rig_close(&rig);
+}
+
+static void count_unready(void *arg) {
+	struct rig *rig = arg;
+	if (kafka_producer_trouble(rig->producer)) fail_msg("%s", kafka_producer_trouble(rig->producer));
+	loop_timer_set(rig->poll, 1);
+}
+
+static void records_that_fail_on_a_healthy_broker_leave_it_ready(void **state UNUSED) {
+	enum { PRODUCE = 0, FAILING = 50 };
+	make_topic("healthy");
+	struct rig rig;
+	rig_open(&rig, "healthy", 10000);
+	await_ready(&rig);
+	rig.poll = loop_timer_new(rig.loop, count_unready, &rig);
+	loop_timer_set(rig.poll, 0);
+	for (int i = 0; i < FAILING; i++) {
+		rd_kafka_mock_push_request_errors(cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_INVALID_RECORD);
+		produce(&rig, "k", "x");
+		await(&rig, 1);
+	}
+	assert_int_equal(rig.reports[KAFKA_NOT_PERSISTED], FAILING);
+	produce(&rig, "k", "x");
+	await(&rig, 1);
+	assert_int_equal(rig.reports[KAFKA_PERSISTED], 1);
+	loop_timer_free(STEAL(rig.poll));
+	rig_close(&rig);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_a_broker_a_record_is_certainly_not_persisted),
@@ -133,6 +192,8 @@ int main(void) {
 		cmocka_unit_test(a_broker_that_went_away_and_came_back_is_used_again),
 		cmocka_unit_test(what_comes_after_an_unanswered_record_is_written),
 		cmocka_unit_test(what_kafka_would_not_take_is_refused_at_once),
+		cmocka_unit_test(a_topic_that_is_gone_ends_readiness_until_it_is_back),
+		cmocka_unit_test(records_that_fail_on_a_healthy_broker_leave_it_ready),
 		cmocka_unit_test(closing_reports_what_is_under_way),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
