@@ -2,6 +2,7 @@
 
 #include "lib/http.h"
 #include "lib/lifecycle.h"
+#include "lib/prefix.h"
 #include "lib/webhook.h"
 
 #include <string.h>
@@ -123,10 +124,18 @@ static int public_url_check(const char *url, struct error *error) {
 	return 0;
 }
 
+static int proxies_check(const char *text, struct error *error) {
+	struct prefixes *proxies = NULL;
+	int status = prefixes_parse(text, &proxies, error);
+	prefixes_free(proxies);
+	return status;
+}
+
 int frontend_options_check(struct error *error) {
 	const struct frontend_options *options = &frontend_options;
 	if (url_check("KEYCLOAK_ISSUER", options->issuer, error)) return -1;
 	if (*options->public_url && public_url_check(options->public_url, error)) return -1;
+	if (proxies_check(options->trusted_proxies, error)) return error_wrap(error, "TRUSTED_PROXIES");
 	if (http_origins_check(options->cors_origins, error)) return error_wrap(error, "CORS_ORIGINS");
 	if (*options->jwks_url && url_check("KEYCLOAK_JWKS_URL", options->jwks_url, error)) return -1;
 	return blobs_check(&frontend_options.store, error);

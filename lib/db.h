@@ -28,7 +28,7 @@ struct db_config {
 		.fallback = "localhost",                                                                                       \
 		.help = "PostgreSQL's host, or the folder of its socket"},                                                     \
 		{.name = "POSTGRES_PORT",                                                                                      \
-			.type = OPTION_STRING,                                                                                 \
+			.type = OPTION_PORTS,                                                                                  \
 			.value = &(config).port,                                                                               \
 			.fallback = "5432",                                                                                    \
 			.help = "PostgreSQL's port"},                                                                          \

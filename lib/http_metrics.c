@@ -1,4 +1,5 @@
 #include "lib/http_internal.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
 
@@ -76,5 +77,6 @@ int http_metrics_open(struct loop *loop, const char *listen, int (*ready)(char *
 		return error_wrap(error, "METRICS_LISTEN");
 	}
 	(*server)->owned = readiness;
+	log_info(log_m("serving metrics"), log_s("address", listen), log_i("port", http_server_port(*server)));
 	return 0;
 }

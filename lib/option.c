@@ -109,6 +109,19 @@ static int set_listen(const struct option *option, const char *text, struct erro
 	return 0;
 }
 
+static int set_ports(const struct option *option, const char *text, struct error *error) {
+	AUTO_FREE char *copy = mem_strdup(text);
+	char *rest = copy;
+	for (char *port; (port = strsep(&rest, ","));) {
+		if (!*port || (is_port(port) && strtol(port, NULL, 10) > 0)) continue;
+		AUTO_FREE char *value = shown(text);
+		return error_set(error, ERROR_INPUT, "%s: \"%s\" is not a port from 1 to 65535, or several with commas between",
+			option->name, value);
+	}
+	set_text(option, mem_strdup(text));
+	return 0;
+}
+
 static int set_value(const struct option *option, const char *text, struct error *error) {
 	switch (option->type) {
 	case OPTION_STRING:
@@ -121,6 +134,8 @@ static int set_value(const struct option *option, const char *text, struct error
 		return set_choice(option, text, error);
 	case OPTION_LISTEN:
 		return set_listen(option, text, error);
+	case OPTION_PORTS:
+		return set_ports(option, text, error);
 	}
 	return error_set(error, ERROR_INTERNAL, "%s: unknown type", option->name);
 }
@@ -259,8 +274,11 @@ void option_clear(const struct option *table, size_t count) {
 // ---- help
 
 static char *help_flag(const struct option *option) {
-	static const char *const forms[] = {
-		[OPTION_STRING] = "TEXT", [OPTION_INT] = "N", [OPTION_CHOICE] = "WORD", [OPTION_LISTEN] = "HOST:PORT"};
+	static const char *const forms[] = {[OPTION_STRING] = "TEXT",
+		[OPTION_INT] = "N",
+		[OPTION_CHOICE] = "WORD",
+		[OPTION_LISTEN] = "HOST:PORT",
+		[OPTION_PORTS] = "PORT"};
 	if (option->type == OPTION_SECRET) return mem_strdup("(no flag)");
 	AUTO_FREE char *flag = option_flag(option);
 	return mem_format("%s=%s", flag, forms[option->type]);

@@ -17,6 +17,7 @@ enum option_type {
 	OPTION_INT,    // int64_t, min to max, whole decimal number
 	OPTION_CHOICE, // int64_t: index into choices
 	OPTION_LISTEN, // char *: HOST:PORT or [V6]:PORT, port 0 to 65535; may be empty where the fallback is
+	OPTION_PORTS,  // char *: ports, comma-separated as libpq takes them for several hosts; an empty one is libpq's default
 };
 
 struct option {

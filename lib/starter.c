@@ -22,14 +22,14 @@ struct starter {
 	struct error error; // of the last try
 };
 
-static bool is_hopeless(enum error_kind kind) {
-	return kind == ERROR_INPUT || kind == ERROR_USAGE;
+bool starter_hopeless(const struct error *error) {
+	return error->kind == ERROR_INPUT || error->kind == ERROR_USAGE;
 }
 
 // A reason to try again is told once, not for each try.
 static void note(struct starter *starter, struct error *error) {
 	pthread_mutex_lock(&starter->lock);
-	bool retry = error->kind != ERROR_NONE && !is_hopeless(error->kind);
+	bool retry = error->kind != ERROR_NONE && !starter_hopeless(error);
 	if (retry && (!starter->tried || strcmp(error_text(&starter->error), error_text(error)) != 0))
 		log_warn(log_m("not ready yet, tried again until it is"), log_s("step", starter->step.name), log_e(error));
 	error_clear(&starter->error);
@@ -44,7 +44,7 @@ static bool try(struct starter *starter) {
 	AUTO_ERROR struct error error = {0};
 	bool succeeded = starter->step.run(starter->step.arg, &error) == 0;
 	if (succeeded) error_clear(&error);
-	bool over = succeeded || is_hopeless(error.kind);
+	bool over = succeeded || starter_hopeless(&error);
 	note(starter, &error);
 	return over;
 }

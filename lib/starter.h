@@ -18,6 +18,7 @@ struct starter_step {
 	void *arg;
 };
 
+bool starter_hopeless(const struct error *error); // by the configuration
 struct starter *starter_run(struct loop *loop, const struct starter_step *step) MUST_USE;
 // From the loop's thread. True from the call of done on. *why (may be NULL): of the last failure, owned by the caller.
 bool starter_done(struct starter *starter, char **why);

@@ -8,6 +8,7 @@
 #include "lib/mem.h"
 #include "lib/metrics.h"
 #include "lib/migrate.h"
+#include "lib/starter.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -108,19 +109,24 @@ static int prepare_topics(struct ingest *ingest, struct error *error) {
 	return 0;
 }
 
-// Tries until it works or the worker stops; each new reason is logged once.
-static void prepare(struct ingest *ingest, int (*step)(struct ingest *, struct error *)) {
+// Tries until it works, the worker stops, or the configuration turns out to be wrong; whether it worked.
+static bool prepare(struct ingest *ingest, int (*step)(struct ingest *, struct error *)) {
 	for (unsigned failures = 0; !stopping(ingest); failures++) {
 		AUTO_ERROR struct error error = {0};
 		if (step(ingest, &error) == 0) {
 			set_trouble(ingest, NULL);
-			return;
+			return true;
+		}
+		set_trouble(ingest, error_text(&error));
+		if (starter_hopeless(&error)) {
+			ingest->config.failed(&error, ingest->config.arg);
+			return false;
 		}
 		if (failures == 0 || failures % 10 == 0)
 			log_warn(log_m("cannot start yet, trying again"), log_e(&error), log_i("tries", failures + 1));
-		set_trouble(ingest, error_text(&error));
 		pause_ms(ingest, lifecycle_backoff_ms(failures, BACKOFF_FIRST_MS, BACKOFF_MOST_MS));
 	}
+	return false;
 }
 
 static void add_bad(struct ledger_batch *batch, const struct trabajo *trabajo, const struct error *error) {
@@ -256,11 +262,9 @@ static int open_consumer(struct ingest *ingest, struct error *error) {
 
 static void *run(void *arg) {
 	struct ingest *ingest = arg;
-	prepare(ingest, prepare_ledger);
-	if (!stopping(ingest)) ingest->config.prepared(ingest->config.arg);
-	prepare(ingest, prepare_topics);
-	prepare(ingest, open_consumer);
-	if (ingest->consumer) consume(ingest);
+	bool ledger = prepare(ingest, prepare_ledger);
+	if (ledger) ingest->config.prepared(ingest->config.arg);
+	if (ledger && prepare(ingest, prepare_topics) && prepare(ingest, open_consumer)) consume(ingest);
 	show_consumer(ingest, NULL);
 	kafka_consumer_close(ingest->consumer);
 	disconnect(ingest);

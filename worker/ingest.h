@@ -16,6 +16,8 @@ struct ingest_config {
 	// From the ingest's thread: the ledger's tables are there / something was put into the ledger.
 	void (*prepared)(void *arg);
 	void (*arrived)(void *arg);
+	// From there too, once: the configuration is wrong, and the thread has given up.
+	void (*failed)(const struct error *error, void *arg);
 	void *arg;
 };
 

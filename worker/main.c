@@ -39,7 +39,8 @@ struct run {
 	struct worker worker;
 	struct ledger_tap *tap;
 	struct http_server *metrics;
-	struct loop_wakeup *prepared, *arrived;
+	struct loop_wakeup *prepared, *arrived, *failed;
+	struct error failure; // written by the ingest's thread before `failed` is fired
 	struct loop_signal *signals[2];
 	struct loop_timer *drain_over, *leave_over;
 	bool ledger_prepared, given_back, left;
@@ -222,6 +223,16 @@ static void prepared(void *arg) {
 		log_s("isolation", sandbox_level_names[sandbox_level(worker->sandbox)]));
 }
 
+// There are no jobs yet where the ledger could not be prepared; else they may come to their end.
+static void hopeless(void *arg) {
+	struct run *run = arg;
+	log_error(log_m("cannot go on"), log_e(&run->failure));
+	if (run->worker.phase == WORKER_STARTING)
+		loop_stop(run->worker.loop);
+	else if (run->worker.phase == WORKER_SERVING)
+		asked_to_stop(SIGTERM, run);
+}
+
 static void disk_changed(bool full, void *arg) {
 	struct run *run = arg;
 	if (!full && run->worker.claimer) claim_soon(run->worker.claimer);
@@ -259,6 +270,12 @@ static int ready(char **reason, void *arg) {
 		}
 	}
 	return 0;
+}
+
+static void fire_failed(const struct error *error, void *arg) {
+	struct run *run = arg;
+	error_set(&run->failure, error->kind, "%s", error_text(error));
+	fire(run->failed);
 }
 
 // ---- the start
@@ -371,6 +388,7 @@ static void start_ingest(struct run *run) {
 		.retention_days = worker->config.retention_days,
 		.prepared = fire_prepared,
 		.arrived = fire_arrived,
+		.failed = fire_failed,
 		.arg = run};
 	if (ingest_start(&config, &worker->ingest, &error) < 0) fail(&error);
 }
@@ -393,6 +411,7 @@ static void start(struct run *run) {
 	if (http_metrics_open(worker->loop, worker->config.metrics_listen, ready, run, &run->metrics, &error) < 0) fail(&error);
 	run->prepared = loop_wakeup_new(worker->loop, prepared, run);
 	run->arrived = loop_wakeup_new(worker->loop, arrived, run);
+	run->failed = loop_wakeup_new(worker->loop, hopeless, run);
 	run->drain_over = loop_timer_new(worker->loop, drain_over, run);
 	run->leave_over = loop_timer_new(worker->loop, leave_over, run);
 	run->signals[0] = loop_signal_add(worker->loop, SIGTERM, asked_to_stop, run);
@@ -417,7 +436,7 @@ static void stop(struct run *run) {
 	sandbox_close(worker->sandbox);
 	if (artifacts_stop(worker) < 0) {
 		log_warn(log_m("stopped, without waiting longer for artifacts"));
-		_exit(EXIT_FINE);
+		_exit(lifecycle_exit_code(run->failure.kind));
 	}
 	http_server_close(run->metrics);
 	housekeeping_stop(worker->housekeeping);
@@ -432,12 +451,13 @@ static void stop(struct run *run) {
 	lease_free(worker->lease);
 	if (ingest_stop(worker->ingest, INGEST_END_MS) < 0) {
 		log_warn(log_m("stopped, without waiting longer for the Kafka thread"));
-		_exit(EXIT_FINE);
+		_exit(lifecycle_exit_code(run->failure.kind));
 	}
 	loop_timer_free(run->drain_over);
 	loop_timer_free(run->leave_over);
 	loop_wakeup_free(run->prepared);
 	loop_wakeup_free(run->arrived);
+	loop_wakeup_free(run->failed);
 	for (size_t i = 0; i < COUNT_OF(run->signals); i++) loop_signal_remove(run->signals[i]);
 	giturl_rules_free(worker->git_rules);
 	giturl_rules_free(worker->webhook_rules);
@@ -470,5 +490,7 @@ int main(int argc, char **argv) {
 	start(&run);
 	working_set_run(run.worker.loop);
 	stop(&run);
-	return EXIT_FINE;
+	int code = lifecycle_exit_code(run.failure.kind);
+	error_clear(&run.failure);
+	return code;
 }

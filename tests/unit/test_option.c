@@ -13,7 +13,7 @@
 #include <cmocka.h> // needs the two above
 // clang-format on
 
-static char *brokers, *password, *listen_at, *metrics_at;
+static char *brokers, *password, *listen_at, *metrics_at, *ports;
 static int64_t slots, timeout_s, isolation;
 static const char *const isolations[] = {"full", "reduced", "none", NULL};
 
@@ -22,6 +22,7 @@ static const struct option table[] = {
 	{"POSTGRES_PASSWORD", OPTION_SECRET, &password, "", 0, 0, NULL, "password"},
 	{"FRONTEND_LISTEN", OPTION_LISTEN, &listen_at, "127.0.0.1:3000", 0, 0, NULL, "where to listen"},
 	{"METRICS_LISTEN", OPTION_LISTEN, &metrics_at, "", 0, 0, NULL, "where to serve metrics"},
+	{"POSTGRES_PORT", OPTION_PORTS, &ports, "5432", 0, 0, NULL, "ports"},
 	{"WORKER_SLOTS", OPTION_INT, &slots, NULL, 1, 64, NULL, "jobs at once"},
 	{"JOB_TIMEOUT_S", OPTION_INT, &timeout_s, "600", -5, 86400, NULL, "longest run of a job, seconds"},
 	{"WORKER_ISOLATION", OPTION_CHOICE, &isolation, "full", 0, 0, isolations, "weakest acceptable isolation"},
@@ -153,6 +154,23 @@ static void listen_addresses_have_a_host_and_a_port(void **state) {
 	}
 	refused(WORDS("--frontend-listen="), ERROR_INPUT, "FRONTEND_LISTEN: \"\" is not HOST:PORT or [IPV6]:PORT");
 	fine(WORDS("FRONTEND_LISTEN=frontend_1.example-x:65535"));
+}
+
+static void ports_are_whole_numbers_perhaps_several(void **state) {
+	(void)state;
+	const char *const good[] = {"1", "65535", "5432,5433", "5432,,5433", ","};
+	for (size_t i = 0; i < COUNT_OF(good); i++) {
+		AUTO_FREE char *word = mem_format("POSTGRES_PORT=%s", good[i]);
+		fine(WORDS(word));
+		assert_string_equal(ports, good[i]);
+	}
+	const char *const bad[] = {"abc", "0", "65536", "99999", "-1", "5432 ", "5432;5433", "5432,x", "5432,0"};
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		AUTO_FREE char *word = mem_format("POSTGRES_PORT=%s", bad[i]);
+		AUTO_FREE char *message = mem_format(
+			"POSTGRES_PORT: \"%s\" is not a port from 1 to 65535, or several with commas between", bad[i]);
+		refused(WORDS(word), ERROR_INPUT, message);
+	}
 }
 
 static void a_bad_value_is_shown_without_its_control_characters_and_cut(void **state) {
@@ -290,6 +308,7 @@ int main(void) {
 		TEST(numbers_are_whole_decimal_and_in_range),
 		TEST(choices_are_exact),
 		TEST(listen_addresses_have_a_host_and_a_port),
+		TEST(ports_are_whole_numbers_perhaps_several),
 		TEST(a_bad_value_is_shown_without_its_control_characters_and_cut),
 		TEST(secrets_have_no_flag_and_never_stand_in_a_message),
 		TEST(a_secret_may_come_from_a_file_less_one_newline),
