@@ -16,6 +16,7 @@
 #define BODY_BYTES_MAX   65536
 #define DEADLINE_MS      10000
 #define IDLE_MS          60000
+#define LEAST_BYTES_S    1024  // that a client takes of an answer: far below any link in use
 #define DRAIN_MS         12000 // longer than any request's deadline
 #define DRAIN_LOOK_MS    10
 #define FLUSH_MS         5000
@@ -169,6 +170,7 @@ static int open_server(struct run *run, struct error *error) {
 		.connections_per_address = (unsigned)options->connections_per_address,
 		.deadline_ms = DEADLINE_MS,
 		.idle_ms = IDLE_MS,
+		.least_bytes_per_s = LEAST_BYTES_S,
 		.trusted_proxies = *options->trusted_proxies ? options->trusted_proxies : NULL,
 		.cors_origins = options->cors_origins,
 		.languages = text_languages,

@@ -51,14 +51,16 @@ void http_connection_clock(struct http_connection *connection, enum http_clock c
 	wind_clock(server, connection->expires_ms);
 }
 
-// Whether the client has taken something since its idle clock last ran out. For the first time on a connection it has.
+// Whether the client has taken enough since its idle clock last ran out. What it took of earlier answers counts, too, so that the
+// first time is lenient: to ask at each answer's start would be a system call for each.
 static bool takes_answer(struct http_connection *connection) {
 	struct tcp_info info = {.tcpi_bytes_acked = 0};
 	socklen_t size = sizeof(info);
 	if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
-	bool takes = info.tcpi_bytes_acked != connection->acked;
+	const struct http_config *config = &connection->server->config;
+	uint64_t taken = info.tcpi_bytes_acked - connection->acked;
 	connection->acked = info.tcpi_bytes_acked;
-	return takes;
+	return taken > 0 && taken >= (uint64_t)(config->least_bytes_per_s * config->idle_ms / 1000);
 }
 
 static void expire(struct http_connection *connection) {

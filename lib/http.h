@@ -38,6 +38,9 @@ struct http_config {
 	unsigned connections_per_address; // 0: no limit; an IPv6 address counts as its /64, a trusted proxy is not limited
 	int64_t deadline_ms; // a request's total time from its request line to the answer's start; also up to the first line
 	int64_t idle_ms;     // a kept-alive connection until its next request line, and an answer that nobody reads
+	// What a client must take of an answer, over idle_ms in which there always was more of it; 0: any byte. A stream that has nothing
+	// to say for a moment begins anew.
+	int64_t least_bytes_per_s;
 	const char *trusted_proxies; // comma-separated addresses/prefixes whose X-Forwarded-For counts; NULL: none
 	const char *
 		cors_origins; // comma-separated: whose pages may read answers (the Fetch standard's CORS), "*": anybody's; NULL: nobody's

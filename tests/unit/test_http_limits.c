@@ -35,6 +35,15 @@ static int setup_hasty(void **state) {
 	return 0;
 }
 
+static int setup_demanding(void **state) {
+	(void)state;
+	struct http_config config = RIG_CONFIG(routes);
+	config.idle_ms = 300;
+	config.least_bytes_per_s = 1000000;
+	rig = rig_open(config);
+	return 0;
+}
+
 static int setup_few(void **state) {
 	(void)state;
 	struct http_config config = RIG_CONFIG(routes);
@@ -117,6 +126,21 @@ static void an_answer_that_nobody_reads_is_cut(void **state) {
 	(void)state;
 	int fd = rig_dial(rig);
 	rig_say(fd, GET("/big"));
+	rig_await(&rig->finished, 1);
+	assert_int_equal(rig->last_status, 0);
+	rig_await_connections(rig, 0);
+	close(fd);
+}
+
+static void an_answer_that_is_read_too_slowly_is_cut(void **state) {
+	(void)state;
+	int fd = rig_dial(rig), small = 16384;
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	rig_say(fd, GET("/big"));
+	char buffer[4096];
+	// something is taken all the time, and at this pace the whole would be
+	while (!rig->finished && recv(fd, buffer, sizeof(buffer), 0) > 0)
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	rig_await(&rig->finished, 1);
 	assert_int_equal(rig->last_status, 0);
 	rig_await_connections(rig, 0);
@@ -268,6 +292,7 @@ int main(void) {
 		T(a_slow_request_is_cut_at_its_deadline, setup_hasty),
 		T(a_kept_connection_is_closed_when_it_stays_idle, setup_hasty),
 		T(an_answer_that_nobody_reads_is_cut, setup_hasty),
+		T(an_answer_that_is_read_too_slowly_is_cut, setup_demanding),
 		T(an_answer_that_is_read_slowly_is_not_cut, setup_hasty),
 		T(connections_over_the_limits_are_refused_at_once, setup_few),
 		T(a_trusted_proxy_may_have_many_connections, setup_few),
