@@ -99,6 +99,19 @@ static int spec_read(const struct frontend *frontend, struct http_request *reque
 	return -1;
 }
 
+// Fields that nobody would look at: a form of another type, or anything else where the url should be.
+static int body_check(struct http_request *request) {
+	size_t length, url_length;
+	http_body(request, &length);
+	if (!length || http_body_is(request, "application/x-www-form-urlencoded")) return 0;
+	if (!http_body_is(request, "multipart/form-data") && http_param(request, "url", &url_length)) return 0;
+	http_answer_header(request, "Accept", "application/x-www-form-urlencoded");
+	answer_problem(request, 415, 0,
+		"The body must be a form, and Content-Type must say so: application/x-www-form-urlencoded (with curl -d or "
+		"--data-urlencode, not -F).");
+	return -1;
+}
+
 static int url_read(const struct frontend *frontend, struct http_request *request, char **url) {
 	const char *text;
 	int status = param_read(request, "url", &text);
@@ -119,7 +132,7 @@ static void authorised(struct http_request *request, struct token_claims *claims
 	const struct frontend *frontend = arg;
 	if (accept_rate(frontend, request, claims)) return;
 	struct trabajo trabajo = {0};
-	if (url_read(frontend, request, &trabajo.url) || spec_read(frontend, request, &trabajo.spec))
+	if (body_check(request) || url_read(frontend, request, &trabajo.url) || spec_read(frontend, request, &trabajo.spec))
 		trabajo_clear(&trabajo);
 	else
 		accept_job(frontend, request, claims, &trabajo, &(struct accept_port){.done = answer_added});

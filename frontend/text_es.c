@@ -43,6 +43,9 @@ const struct text_pair text_es[] = {
 	{"There is no {} here; where the page was renewed, load it again.", "Aquí no hay {1}; si la página se ha renovado, cárguela de nuevo."},
 	{"The body must be JSON, and Content-Type must say so once: application/json.",
 		"El cuerpo debe ser JSON, y Content-Type debe decirlo una vez: application/json."},
+	{"The body must be a form, and Content-Type must say so: application/x-www-form-urlencoded (with curl -d or --data-urlencode, not -F).",
+		"El cuerpo debe ser un formulario, y Content-Type debe decirlo: application/x-www-form-urlencoded (con curl -d o --data-urlencode, no "
+		"-F)."},
 	{"The body is empty; it must be a JSON object.", "El cuerpo está vacío; debe ser un objeto JSON."},
 	{"The body must be a JSON object.", "El cuerpo debe ser un objeto JSON."},
 	{"The body was not accepted: {}.", "No se ha aceptado el cuerpo: {1}."},

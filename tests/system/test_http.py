@@ -76,6 +76,16 @@ def test_a_missing_or_repeated_parameter_is_named(user):
     problem(user.get("/add?url=https://example.com/a&url=https://example.com/b"), 400, "url")
 
 
+def test_a_form_of_another_type_is_refused_by_its_type(user, script):
+    url = script("true").url
+    answers = [user.get("/add", method="POST", files={"url": (None, url)}), user.get("/add", method="POST", files={"ref": (None, "main")}, url=url),
+               user.get("/add", method="POST", json={"url": url})]
+    for answer in answers:
+        problem(answer, 415, "application/x-www-form-urlencoded")
+        assert answer.headers["Accept"] == "application/x-www-form-urlencoded"
+    assert user.get("/add", method="POST", json={}, url=url).status_code == 200
+
+
 def test_what_is_not_there_and_what_is_not_allowed(user, frontend):
     problem(user.get("/nowhere"), 404)
     answer = user.get("/all", method="DELETE")

@@ -303,9 +303,9 @@ class User:
         part = self.token().split(".")[1]
         return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
-    def get(self, path, method="GET", headers=None, data=None, wait_s=30, json=None, **params):
+    def get(self, path, method="GET", headers=None, data=None, wait_s=30, json=None, files=None, **params):
         self.token()
-        return self.session.request(method, self.url + path, params=params, headers=headers, data=data, json=json, timeout=wait_s)
+        return self.session.request(method, self.url + path, params=params, headers=headers, data=data, json=json, files=files, timeout=wait_s)
 
     def add(self, url, **params):
         """The key of an accepted job."""
