@@ -42,7 +42,13 @@ static void answer_uncertain(struct http_request *request, const char *key) {
 }
 
 static void answer_not_accepted(struct http_request *request) {
-	answer_problem(request, 503, ANSWER_RETRY_AFTER_S, "Kafka cannot be reached now: the job was not accepted.");
+	answer_problem(request, 503, ANSWER_RETRY_AFTER_S, "Kafka takes no jobs now: the job was not accepted.");
+}
+
+static void answer_too_late(struct http_request *request) {
+	answer_problem(request, 503, ANSWER_RETRY_AFTER_S,
+		"The request took so long that too little of its time was left for Kafka: the job was not accepted. Send it "
+		"again, all of it at once.");
 }
 
 static void submitted(enum submit_outcome outcome, const char *key, void *arg) {
@@ -62,6 +68,9 @@ static void submitted(enum submit_outcome outcome, const char *key, void *arg) {
 		break;
 	case SUBMIT_REFUSED:
 		answer_not_accepted(request);
+		break;
+	case SUBMIT_TOO_LATE:
+		answer_too_late(request);
 		break;
 	case SUBMIT_UNCERTAIN:
 		answer_uncertain(request, key);
@@ -100,7 +109,7 @@ static void submit(const struct frontend *frontend, struct http_request *request
 	if (accepting->submission) {
 		http_on_gone(request, request_gone, accepting);
 	} else {
-		answer_not_accepted(request);
+		answer_too_late(request);
 		accepting_free(accepting);
 	}
 }

@@ -43,21 +43,25 @@ static int key_against(const void *key, const void *element) {
 	return strcmp(key, (*entry)->trabajo->key);
 }
 
+static void mark(struct batch_entry *entry, bool doubtful) {
+	entry->stored = true;
+	entry->doubtful |= doubtful;
+}
+
 // The same key may be there twice, and then stands once or twice among the rows.
-static void mark_stored(struct batch_lane *lane, const char *key) {
+static void mark_stored(struct batch_lane *lane, const char *key, bool doubtful) {
 	struct batch_entry **found = bsearch(key, lane->entries, lane->count, sizeof(struct batch_entry *), key_against);
 	if (!found) return;
 	while (found > lane->entries && strcmp(found[-1]->trabajo->key, key) == 0) found--;
-	for (; found < lane->entries + lane->count && strcmp((*found)->trabajo->key, key) == 0; found++)
-		(*found)->stored = true;
+	for (; found < lane->entries + lane->count && strcmp((*found)->trabajo->key, key) == 0; found++) mark(*found, doubtful);
 }
 
-static void range_stored(struct batch_lane *lane, struct range range) {
+static void range_stored(struct batch_lane *lane, struct range range, bool doubtful) {
 	if (range.count == ledger_batch_count(lane->rows)) {
-		for (size_t i = 0; i < lane->count; i++) lane->entries[i]->stored = true;
+		for (size_t i = 0; i < lane->count; i++) mark(lane->entries[i], doubtful);
 		return;
 	}
-	for (size_t i = 0; i < range.count; i++) mark_stored(lane, ledger_batch_key(lane->rows, range.from + i));
+	for (size_t i = 0; i < range.count; i++) mark_stored(lane, ledger_batch_key(lane->rows, range.from + i), doubtful);
 }
 
 static void range_push(struct batch_lane *lane, size_t from, size_t count) {
@@ -73,13 +77,14 @@ static void lane_end(struct batch_lane *lane) {
 	batch_kick(batch);
 }
 
-static void inserted(enum db_status status, int64_t differing, const struct error *error, struct batch_lane *lane) {
+static void inserted(
+	enum db_status status, int64_t known, int64_t differing, const struct error *error, struct batch_lane *lane) {
 	const struct batch_port *port = &lane->batch->port;
 	struct range range = lane->ranges[--lane->range_count];
 	switch (status) {
 	case DB_OK:
 		metric_add(&meter_ledger_differing, differing);
-		range_stored(lane, range);
+		range_stored(lane, range, known > 0);
 		break;
 	case DB_RETRY:
 		if (++lane->tries < TRIES_MOST) {
@@ -161,7 +166,7 @@ size_t batch_lane_number(const struct batch_lane *lane) {
 
 void batch_add(struct batch *batch, struct batch_entry *entry) {
 	entry->next = NULL;
-	entry->stored = false;
+	entry->stored = entry->doubtful = false;
 	*batch->last = entry;
 	batch->last = &entry->next;
 	batch->queued++;

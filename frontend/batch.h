@@ -20,9 +20,13 @@ struct batch_entry { // a member of the caller's; in the batch from batch_add to
 	const struct trabajo *trabajo;
 	struct batch_entry *next;
 	bool stored;
+	bool doubtful; // stored in an insert of which some keys were in the ledger already: this one's row may be another job
 };
 
-typedef void batch_inserted(enum db_status status, int64_t differing, const struct error *error, struct batch_lane *lane);
+// known: rows that were there already, also those that another insert has put there meanwhile; differing: those of them that are
+// seen to be another job.
+typedef void batch_inserted(
+	enum db_status status, int64_t known, int64_t differing, const struct error *error, struct batch_lane *lane);
 
 struct batch_port {
 	// Inserts rows [from, from + count); calls inserted exactly once, later, not from inside.

@@ -9,7 +9,7 @@
 void health_handle(struct http_request *request, void *arg) {
 	const struct frontend *frontend = arg;
 	if (!prepare_topics_done(frontend->prepare, NULL) || !intake_kafka_ready(frontend->intake))
-		answer_unavailable(request, "Kafka");
+		answer_problem(request, 503, ANSWER_RETRY_AFTER_S, "Kafka takes no jobs now.");
 	else if (!auth_ready(frontend->auth, NULL))
 		answer_unavailable(request, "The issuer of the tokens");
 	else

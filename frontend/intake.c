@@ -24,6 +24,7 @@ struct lookup {
 struct insert {
 	batch_inserted *inserted;
 	struct batch_lane *lane;
+	size_t count;
 };
 
 static int produce(const struct trabajo *trabajo, const char *spec_text, struct submission *submission, void *arg) {
@@ -55,38 +56,36 @@ static void looked_up(enum db_status status, const struct db_result *result, con
 	lookup.found(status == DB_OK && db_rows(result) ? db_get(result, 0, 0) : NULL, lookup.submission);
 }
 
+// Its own, or while that is away another one's.
+static struct db_session *session_of(const struct intake *intake, struct db_session *own) {
+	for (size_t i = 0; i < SUBMIT_LANES && !db_session_ready(own); i++)
+		if (db_session_ready(intake->inserts[i])) return intake->inserts[i];
+	return own;
+}
+
 static void lookup(const char *key, submit_found *found, struct submission *submission, void *arg) {
 	const struct intake *intake = arg;
 	struct lookup *context = mem_zalloc(sizeof *context);
 	*context = (struct lookup){found, submission};
 	struct db_params *params = db_params_new();
 	db_text(params, key);
-	db_run(intake->lookups, &statement_fingerprint, params, 0, LOOKUP_TIMEOUT_MS, looked_up, context);
+	db_run(session_of(intake, intake->lookups), &statement_fingerprint, params, 0, LOOKUP_TIMEOUT_MS, looked_up, context);
 }
 
 static void batch_came(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct insert insert = *(struct insert *)arg;
 	free(arg);
-	insert.inserted(status, status == DB_OK ? db_get_int(result, 0, 1) : 0, error, insert.lane);
-}
-
-// Its own, or while that is away another one's.
-static struct db_session *session_of(const struct intake *intake, const struct batch_lane *lane) {
-	size_t own = batch_lane_number(lane);
-	for (size_t i = 0; i < SUBMIT_LANES; i++) {
-		struct db_session *session = intake->inserts[(own + i) % SUBMIT_LANES];
-		if (db_session_ready(session)) return session;
-	}
-	return intake->inserts[own];
+	int64_t known = status == DB_OK ? (int64_t)insert.count - db_get_int(result, 0, 0) : 0;
+	insert.inserted(status, known, status == DB_OK ? db_get_int(result, 0, 1) : 0, error, insert.lane);
 }
 
 static void insert(
 	struct ledger_batch *rows, size_t from, size_t count, batch_inserted *inserted, struct batch_lane *lane, void *arg) {
 	const struct intake *intake = arg;
 	struct insert *context = mem_zalloc(sizeof *context);
-	*context = (struct insert){inserted, lane};
-	db_run(session_of(intake, lane), &ledger_insert, ledger_batch_params(rows, from, count), 0, INSERT_TIMEOUT_MS,
-		batch_came, context);
+	*context = (struct insert){inserted, lane, count};
+	db_run(session_of(intake, intake->inserts[batch_lane_number(lane)]), &ledger_insert,
+		ledger_batch_params(rows, from, count), 0, INSERT_TIMEOUT_MS, batch_came, context);
 }
 
 static void tap(void *arg) {

@@ -12,7 +12,13 @@
 //     PRODUCED
 //       |-- certainly not persisted --> REFUSED            |-- possibly persisted --> UNCERTAIN
 //       v acknowledged
-//     STORING -- in the ledger --> ACCEPTED                `-- ledger away ---------> PENDING
+//     STORING -- ledger away ------> PENDING
+//       |-- in the ledger ---------> ACCEPTED
+//       v in the ledger, with an Idempotency-Key, and the insert met keys that were there already
+//     CHECKING -- the same body ---> ACCEPTED             |-- other body --> DIFFERS (its record in Kafka counts for nothing:
+//                                                          `-- no answer ---> PENDING  the ledger has the key)
+//
+// What has not enough time left to be produced is TOO_LATE.
 //
 // The client may go at any time, and one whose deadline is near is answered with what is known then; the submission itself
 // always goes to its end.
@@ -31,7 +37,7 @@
 #define ENOUGH    8   // rows for an insert beside another one
 #define MARGIN_MS 500 // before the deadline, to get the answer out
 
-enum state { LOOKING, FOLLOWING, GATHERED, PRODUCED, STORING };
+enum state { LOOKING, FOLLOWING, GATHERED, PRODUCED, STORING, CHECKING };
 
 struct submission {
 	struct submit *submit;
@@ -72,6 +78,7 @@ static void answer(struct submission *submission, enum submit_outcome outcome) {
 		[SUBMIT_REPEATED] = &meter_submit_repeated,
 		[SUBMIT_DIFFERS] = &meter_submit_differs,
 		[SUBMIT_REFUSED] = &meter_submit_refused,
+		[SUBMIT_TOO_LATE] = &meter_submit_refused,
 		[SUBMIT_UNCERTAIN] = &meter_submit_uncertain,
 	};
 	if (submission->answered) return;
@@ -136,13 +143,34 @@ static void finish(struct submission *submission, enum submit_outcome outcome) {
 
 // ---- ledger
 
+static void checked(const char *fingerprint, struct submission *submission) {
+	if (!fingerprint)
+		finish(submission, SUBMIT_PENDING);
+	else
+		finish(submission, strcmp(fingerprint, submission->fingerprint) == 0 ? SUBMIT_ACCEPTED : SUBMIT_DIFFERS);
+}
+
+// Another frontend may have had the same key at the same moment, or our first look had no answer.
+static void check(struct submission *submission) {
+	struct submit *submit = submission->submit;
+	if (!submit->ports.ledger_up(submit->ports.arg)) {
+		finish(submission, SUBMIT_PENDING);
+		return;
+	}
+	submission->state = CHECKING;
+	submit->ports.lookup(submission->trabajo.key, checked, submission, submit->ports.arg);
+}
+
 static void entry_done(struct batch_entry *entry, bool stored, void *arg) {
 	struct submit *submit = arg;
 	struct submission *submission = (struct submission *)((char *)entry - offsetof(struct submission, entry));
 	metric_add(&meter_ledger_waiting, -1);
 	failpoint("submit.stored");
 	if (stored) submit->ports.tap(submit->ports.arg);
-	finish(submission, stored ? SUBMIT_ACCEPTED : SUBMIT_PENDING);
+	if (stored && entry->doubtful && submission->idempotent)
+		check(submission);
+	else
+		finish(submission, stored ? SUBMIT_ACCEPTED : SUBMIT_PENDING);
 }
 
 static void insert(
@@ -195,7 +223,6 @@ static bool too_late(const struct submission *submission) {
 
 static int produce(struct submission *submission) {
 	struct submit *submit = submission->submit;
-	if (too_late(submission)) return -1;
 	AUTO_FREE char *spec_text = submission->trabajo.spec.json ? json_write(submission->trabajo.spec.json) : NULL;
 	submission->state = PRODUCED;
 	int status = submit->ports.produce(&submission->trabajo, spec_text, submission, submit->ports.arg);
@@ -214,11 +241,15 @@ static struct submission *gathered_take(struct submit *submit) {
 static void time_to_send(void *arg) {
 	struct submission *submission;
 	while ((submission = gathered_take(arg)))
-		if (produce(submission)) finish(submission, SUBMIT_REFUSED);
+		if (too_late(submission))
+			finish(submission, SUBMIT_TOO_LATE);
+		else if (produce(submission))
+			finish(submission, SUBMIT_REFUSED);
 }
 
 // What one round of the loop brings is produced together: between two requests lies the work on a request, and one after
 // another a crowd would go to Kafka, and then to the ledger, in many small pieces.
+// -1: too late.
 static int gather(struct submission *submission) {
 	struct submit *submit = submission->submit;
 	if (too_late(submission)) return -1;
@@ -236,7 +267,7 @@ static void found(const char *fingerprint, struct submission *submission) {
 	if (fingerprint)
 		finish(submission, strcmp(fingerprint, submission->fingerprint) == 0 ? SUBMIT_REPEATED : SUBMIT_DIFFERS);
 	else if (gather(submission))
-		finish(submission, SUBMIT_REFUSED);
+		finish(submission, SUBMIT_TOO_LATE);
 }
 
 // 1: the rest goes by itself; 0: to be produced now.
@@ -263,7 +294,7 @@ static int idempotent_start(struct submission *submission) {
 
 static void start_anew(struct submission *submission) {
 	submission->leader = submission->sibling = NULL;
-	if (!idempotent_start(submission) && gather(submission)) finish(submission, SUBMIT_REFUSED);
+	if (!idempotent_start(submission) && gather(submission)) finish(submission, SUBMIT_TOO_LATE);
 }
 
 // ---- deadlines
@@ -273,10 +304,11 @@ static enum submit_outcome outcome_so_far(const struct submission *submission) {
 	switch (submission->state) {
 	case LOOKING:
 	case GATHERED:
-		return SUBMIT_REFUSED;
+		return SUBMIT_TOO_LATE;
 	case PRODUCED:
 		return SUBMIT_UNCERTAIN;
 	case STORING:
+	case CHECKING:
 		return SUBMIT_PENDING;
 	case FOLLOWING:
 		return follower_outcome(submission, outcome_so_far(leader));
@@ -346,6 +378,6 @@ struct submission *submit_job(
 	if (idempotent && idempotent_start(submission)) return submission;
 	if (!gather(submission)) return submission;
 	submission->done = NULL;
-	finish(submission, SUBMIT_REFUSED);
+	finish(submission, SUBMIT_TOO_LATE);
 	return NULL;
 }

@@ -18,7 +18,8 @@ enum submit_outcome {
 	SUBMIT_PENDING,   // acknowledged by Kafka; the workers bring it into the ledger
 	SUBMIT_REPEATED,  // the same Idempotency-Key and body were accepted before
 	SUBMIT_DIFFERS,   // the same Idempotency-Key with another body
-	SUBMIT_REFUSED,   // certainly not accepted
+	SUBMIT_REFUSED,   // certainly not accepted: Kafka did not take it
+	SUBMIT_TOO_LATE,  // certainly not accepted: too little of the request's time was left for Kafka
 	SUBMIT_UNCERTAIN, // Kafka may have it
 };
 
@@ -47,7 +48,7 @@ size_t submit_under_way(const struct submit *submit);
 void submit_stop(struct submit *submit); // nothing more goes to Kafka or the ledger of what is under way
 
 // Takes over what trabajo holds (key, owner, usuario, url and spec are set). idempotent: the key was made from an
-// Idempotency-Key. left_ms: of the request's deadline; done is called before, once, not from inside. NULL: SUBMIT_REFUSED at once.
+// Idempotency-Key. left_ms: of the request's deadline; done is called before, once, not from inside. NULL: SUBMIT_TOO_LATE at once.
 struct submission *submit_job(struct submit *submit, struct trabajo *trabajo, bool idempotent, int64_t left_ms,
 	submit_done *done, void *arg) MUST_USE;
 // Nobody waits for the answer any more; the submission goes its way.

@@ -217,7 +217,10 @@ const struct text_pair text_es[] = {
 	{"{}: a list has an empty place", "{1}: una lista tiene un hueco vacío"},
 
 	// ---- services
-	{"Kafka cannot be reached now: the job was not accepted.", "Ahora no se puede llegar a Kafka: el trabajo no se ha aceptado."},
+	{"Kafka takes no jobs now.", "Kafka no admite trabajos ahora."},
+	{"Kafka takes no jobs now: the job was not accepted.", "Kafka no admite trabajos ahora: el trabajo no se ha aceptado."},
+	{"The request took so long that too little of its time was left for Kafka: the job was not accepted. Send it again, all of it at once.",
+		"La petición tardó tanto que a Kafka le quedaba demasiado poco de su tiempo: el trabajo no se ha aceptado. Envíela otra vez, toda de una vez."},
 	{"Kafka did not acknowledge the job in time: it may still run. Repeat the request with the same Idempotency-Key to make sure of it; it "
 	 "will not run twice.",
 		"Kafka no confirmó el trabajo a tiempo: aún puede ejecutarse. Repita la petición con la misma Idempotency-Key para asegurarse; no se "

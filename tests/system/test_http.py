@@ -1,5 +1,6 @@
 """Every error of the simple interface, and what each answer carries."""
 
+import concurrent.futures
 import re
 import socket
 import urllib.parse
@@ -7,6 +8,9 @@ import uuid
 
 import pytest
 import requests
+import trabajos
+
+NAMESPACE = uuid.UUID("3b826edf-8069-5dae-9965-4c29b068bd85")  # of keys that an Idempotency-Key makes
 
 
 def problem(answer, status, *words):
@@ -122,10 +126,43 @@ def test_the_same_idempotency_key_gives_the_same_job(stack, users, script):
     assert stack.sql("SELECT count(*) FROM trabajos WHERE key = %s", first.text.split()[-1]) == [(1,)]
 
 
+def add_beside_another_frontend(stack, user, idempotency_key, url, other):
+    """The answer to one that looks the key up before another frontend's insert is seen, and inserts after it."""
+    owner = user.claims()["sub"]
+    key = str(uuid.uuid5(uuid.uuid5(NAMESPACE, owner), idempotency_key))
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'trabajos-frontend' AND wait_event_type = 'Lock'"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with stack.connected() as cursor:
+            cursor.execute("SELECT trabajos_add(%s::uuid, %s, 'user', false, %s, '{}', 'another', NULL, 0::smallint, NULL, 0, NULL, 1, false,"
+                           " now(), now())", (key, owner, other))
+            answer = pool.submit(user.get, "/add", url=url, headers={"Idempotency-Key": idempotency_key})
+            trabajos.wait_for("the frontend's insert waits", lambda: answer.done() or stack.sql(waits)[0][0])
+        return answer.result()
+
+
+def test_a_key_that_two_frontends_take_at_once_belongs_to_one_body(stack, user, script):
+    url, other = script("true").url, script("true").url
+    for _ in range(5):
+        answer = add_beside_another_frontend(stack, user, str(uuid.uuid4()), url, other)
+        if "Trabajos-Ledger" not in answer.headers:
+            break  # else the insert was given up before the other one was committed
+    problem(answer, 422, "Idempotency-Key")
+
+
 def test_hostile_text_stays_text(stack, user):
     hostile = "https://example.com/x.git?');DROP TABLE trabajos;--"
     user.get("/add", url=hostile)
     assert stack.sql("SELECT count(*) >= 0 FROM trabajos") == [(True,)]
+
+
+def read_to_the_end(connection):
+    received = b""
+    try:
+        while part := connection.recv(65536):
+            received += part
+    except ConnectionResetError:
+        pass
+    return received
 
 
 def test_a_slow_client_is_cut_off_and_others_are_served(user, frontend):

@@ -42,13 +42,17 @@ static void insert(
 	memcpy(ledger.first, ledger_batch_key(rows, from), sizeof ledger.first);
 }
 
-static void answer(enum db_status status) {
+static void answer_known(enum db_status status, int64_t known) {
 	batch_inserted *inserted = ledger.inserted;
 	struct error error AUTO_ERROR = {0};
 	assert_non_null(inserted);
 	if (status != DB_OK) error_set(&error, ERROR_INPUT, "as the test says");
 	ledger.inserted = NULL;
-	inserted(status, 0, &error, ledger.lane);
+	inserted(status, known, 0, &error, ledger.lane);
+}
+
+static void answer(enum db_status status) {
+	answer_known(status, 0);
 }
 
 static void done(struct batch_entry *entry, bool stored, void *arg) {
@@ -104,6 +108,23 @@ static void a_batch_has_at_most_the_ledgers_number_of_rows(void **state) {
 	assert_int_equal(ledger.count, 500);
 	answer(DB_OK);
 	assert_int_equal(count(1, 2500), 2500);
+}
+
+static void an_entry_is_doubtful_whose_insert_met_a_known_key(void **state) {
+	(void)state;
+	for (int i = 0; i < 4; i++) add(i);
+	batch_kick(batch);
+	answer(DB_BAD_DATA); // halved
+	answer_known(DB_OK, 1);
+	answer(DB_OK);
+	assert_int_equal(count(1, 4), 4);
+	int doubtful = 0;
+	for (int i = 0; i < 4; i++) doubtful += jobs[i].entry.doubtful;
+	assert_int_equal(doubtful, 2);
+	add(0);
+	batch_kick(batch);
+	answer(DB_OK);
+	assert_false(jobs[0].entry.doubtful);
 }
 
 static void a_deadlock_is_tried_again_and_not_for_ever(void **state) {
@@ -228,7 +249,7 @@ static void answer_lane(size_t number) {
 	batch_inserted *inserted = lanes[number].inserted;
 	assert_non_null(inserted);
 	lanes[number].inserted = NULL;
-	inserted(DB_OK, 0, NULL, lanes[number].lane);
+	inserted(DB_OK, 0, 0, NULL, lanes[number].lane);
 }
 
 static void a_further_insert_begins_beside_another_once_enough_have_gathered(void **state) {
@@ -283,6 +304,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		TEST(what_arrives_meanwhile_goes_into_the_next_batch),
 		TEST(a_batch_has_at_most_the_ledgers_number_of_rows),
+		TEST(an_entry_is_doubtful_whose_insert_met_a_known_key),
 		TEST(a_deadlock_is_tried_again_and_not_for_ever),
 		TEST(poison_rows_are_found_by_halving_and_the_others_stored),
 		TEST(a_batch_of_nothing_but_poison_ends_too),
