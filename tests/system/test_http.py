@@ -61,9 +61,8 @@ def test_a_url_that_may_not_be_fetched_is_refused(user, url):
 
 
 def test_a_url_of_nine_thousand_characters_is_refused(user):
-    answer = user.get("/add", url="https://example.com/" + "x" * 9000)
-    assert answer.status_code in (400, 414)
-    assert user.get("/add", method="POST", data={"url": "https://example.com/" + "x" * 9000}).status_code == 400
+    problem(user.get("/add", url="https://example.com/" + "x" * 9000), 414, "target")
+    problem(user.get("/add", method="POST", data={"url": "https://example.com/" + "x" * 9000}), 400, "url")
 
 
 @pytest.mark.parametrize("parameter, value", [
@@ -172,8 +171,9 @@ def test_a_slow_client_is_cut_off_and_others_are_served(user, frontend):
         for connection in slow:
             connection.sendall(b"GET /all HTTP/1.1\r\nHost: x\r\nX-")
         assert user.get("/status", key="x").status_code == 200
-        slow[0].settimeout(60)
-        assert slow[0].recv(4096) is not None  # an answer or the end: the connection is not kept for ever
+        # Each ends, within the patience of its reads, without a request that could be answered.
+        for connection in slow:
+            assert read_to_the_end(connection) == b""
     finally:
         for connection in slow:
             connection.close()
@@ -184,7 +184,5 @@ def test_pipelined_requests_are_answered_in_order(user, frontend):
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         request = "GET /status?key={} HTTP/1.1\r\nHost: x\r\nX-Request-Id: r{}\r\nAuthorization: Bearer " + user.token() + "\r\n{}\r\n"
         connection.sendall("".join(request.format("x", n, "Connection: close\r\n" if n == 9 else "") for n in range(10)).encode())
-        received = b""
-        while part := connection.recv(65536):
-            received += part
+        received = read_to_the_end(connection)
     assert re.findall(rb"X-Request-Id: r(\d)", received) == [str(n).encode() for n in range(10)]
