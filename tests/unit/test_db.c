@@ -406,7 +406,7 @@ static void of_several_hosts_the_first_that_answers_is_taken(void **state UNUSED
 }
 
 static void a_session_leaves_no_connection_behind(void **state UNUSED) {
-	for (int i = 0; i < 100 && ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'unit'") > 2; i++)
+	for (int i = 0; i < 1500 && ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'unit'") > 2; i++)
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	assert_int_equal(ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'unit'"), 2); // db, and who asks
 }
