@@ -19,17 +19,20 @@ from trabajos import wait_for
 
 
 def local_workers(folder):
-    """Numbers and pids of the workers that an observer started in this folder, whoever is their parent now."""
-    found = {}
+    """Numbers and pids of the workers that an observer started in this folder, whoever is their parent now. A child of a worker's is
+    none, though it looks like one until it becomes another program."""
+    found, parents = [], {}
     wanted = f"WORKER_DIR={folder}/worker-".encode()
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (process / "comm").read_text() != "trabajos-worker\n" or (process / "stat").read_text().rsplit(")")[1].split()[0] == "Z":
+            state, parent = (process / "stat").read_text().rsplit(")")[1].split()[:2]
+            if (process / "comm").read_text() != "trabajos-worker\n" or state == "Z":
                 continue
             for variable in (process / "environ").read_bytes().split(b"\0"):
                 if variable.startswith(wanted):
-                    found[int(variable[len(wanted):])] = int(process.name)
-    return found
+                    found.append((int(variable[len(wanted):]), int(process.name)))
+                    parents[int(process.name)] = int(parent)
+    return {number: pid for number, pid in found if parents[pid] not in parents}
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ def own():
 
 
 def begin(stack, *arguments, **environment):
-    """dev/stack up, in a session of its own."""
+    """dev/stack up, in a session of its own, as from a terminal: what is started in the background ignores SIGINT, and its children do."""
     return subprocess.Popen([trabajos.ROOT / "dev/stack", "up", *arguments], env={**stack.environ, **environment}, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, start_new_session=True)
+                            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def cut_short(up, number):
