@@ -39,17 +39,6 @@ class Result:
     overlaps: int
 
 
-def lag(stack):
-    """Records of trabajos that the workers have not put into the ledger, as far as they have said so."""
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"], "group.id": "worker", "log_level": 2})
-    try:
-        numbers = consumer.list_topics("trabajos", timeout=10).topics["trabajos"].partitions
-        committed = consumer.committed([confluent_kafka.TopicPartition("trabajos", number) for number in numbers], timeout=10)
-        return sum(consumer.get_watermark_offsets(each, timeout=10)[1] - max(each.offset, 0) for each in committed)
-    finally:
-        consumer.close()
-
-
 def unsettled(stack, load):
     """What is still under way, as numbers that go to 0."""
     asked = [job.key for job in load.jobs if job.key]
@@ -57,7 +46,7 @@ def unsettled(stack, load):
                      " (SELECT count(*) FROM trabajos WHERE owner = 'retired'),"
                      " (SELECT count(*) FROM trabajos WHERE key = ANY (%s::uuid[]))", list(FINAL), asked)
     running, outbox, old, known = rows[0]
-    return running, outbox, len(load.jobs) - known, lag(stack), old, 0 if load.settled() else 1
+    return running, outbox, len(load.jobs) - known, trabajos.lag(stack), old, 0 if load.settled() else 1
 
 
 def await_calm(stack, load, patience_s, tell):

@@ -261,7 +261,7 @@ def test_a_folder_keeps_content_outside_of_the_ledger(stack, user, users, no_wor
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name.split("-")[0]
             assert path.stat().st_mode & 0o007 == 0
         assert not os.listdir(folder / "incoming")
-        stack.sql("DELETE FROM trabajos WHERE key = %s", key)
+        trabajos.forget(stack, key)
         stack.sql("UPDATE blobs SET loose_at = now() - interval '2 hours' WHERE place = 'folder'")
         stack.sql("SELECT artifacts_collect(1000, interval '1 hour')")
         assert stack.sql("SELECT count(*) FROM blobs WHERE place = 'folder'") == [(0,)]

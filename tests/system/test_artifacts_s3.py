@@ -136,7 +136,7 @@ def test_content_goes_to_the_store_comes_back_in_parts_and_is_removed(stack, no_
         connection.close()
         store.answers = 10**9
         assert user.get(where + "large.txt").content == content
-        stack.sql("DELETE FROM trabajos WHERE key = %s", key)
+        trabajos.forget(stack, key)
         stack.sql("UPDATE blobs SET loose_at = now() - interval '2 hours' WHERE place = 's3'")
         stack.sql("SELECT artifacts_collect(1000, interval '1 hour')")
         assert stack.sql("SELECT count(*) FROM blobs_doomed WHERE place = 's3'") == [(3,)]

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 
+import confluent_kafka
 import psycopg2
 import requests
 
@@ -135,6 +136,23 @@ class Stack:
                 yield cursor
         finally:
             connection.close()
+
+
+def lag(stack):
+    """Records of trabajos that the workers have not put into the ledger, as far as they have said so."""
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"], "group.id": "worker", "log_level": 2})
+    try:
+        numbers = consumer.list_topics("trabajos", timeout=10).topics["trabajos"].partitions
+        committed = consumer.committed([confluent_kafka.TopicPartition("trabajos", number) for number in numbers], timeout=10)
+        return sum(consumer.get_watermark_offsets(each, timeout=10)[1] - max(each.offset, 0) for each in committed)
+    finally:
+        consumer.close()
+
+
+def forget(stack, key):
+    """Removes a job for good. While its record was not read, a worker that does so makes it anew."""
+    wait_for("its record was read", lambda: lag(stack) == 0)
+    stack.sql("DELETE FROM trabajos WHERE key = %s", key)
 
 
 class Repository:

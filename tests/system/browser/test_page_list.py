@@ -108,7 +108,7 @@ def test_a_search_that_goes_far_back_says_how_far_and_can_be_stopped_and_gone_on
     browser = go("admin", f"?usuario={name}")
     browser.see(".job")
     browser.cdp("Network.enable")
-    browser.cdp("Network.emulateNetworkConditions", offline=False, latency=1500, downloadThroughput=-1, uploadThroughput=-1)
+    browser.cdp("Network.emulateNetworkConditions", offline=False, latency=5000, downloadThroughput=-1, uploadThroughput=-1)
     try:
         browser.type("input[name=text]", "NEEDLE_100%")
         browser.see(".more", "Looked through back to")
