@@ -174,7 +174,7 @@ def no_retention_of(stack):
     """Removes a job as retention does; nothing of its artifacts is left but content that waits to be collected."""
     def remove(key):
         blobs = tuple(row[0] for row in stack.sql("SELECT blob FROM artifacts WHERE key = %s", key))
-        stack.sql("DELETE FROM trabajos WHERE key = %s", key)
+        trabajos.forget(stack, key)
         assert stack.sql("SELECT count(*) FROM artifacts WHERE key = %s", key) == [(0,)]
         stack.sql("UPDATE blobs SET loose_at = now() - interval '2 hours' WHERE id::text IN %s", blobs)
         stack.sql("SELECT artifacts_collect(1000, interval '1 hour')")
@@ -193,7 +193,7 @@ def test_a_reused_result_has_the_artifacts_of_its_own(stack, user, worker, repos
     assert user.get(f"/api/v1/trabajos/{second}").json()["reused_from"] == first
     assert listed(user, second) == listed(user, first)
     # also when the earlier job is gone
-    stack.sql("DELETE FROM trabajos WHERE key = %s", first)
+    trabajos.forget(stack, first)
     assert had(user, second, "out/hello.txt").content == b"hello\n"
 
 
