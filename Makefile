@@ -98,9 +98,9 @@ $(B)/%.o: %.c $(B)/flags
 	$(Q)$(CC) $(CFLAGS) $(PKG_CFLAGS) -DTRABAJOS_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
 
 $(B)/migrations.list: LISTED := $(MIGRATIONS)
-$(B)/migrations.c: dev/embed-migrations sql/grants.sql $(MIGRATIONS) $(B)/migrations.list
+$(B)/migrations.c: dev/embed-migrations sql/grants.sql sql/superseded.sha256 $(MIGRATIONS) $(B)/migrations.list
 	@mkdir -p $(@D)
-	$(Q)FAULTY=$(FAULTY) dev/embed-migrations sql/grants.sql $(MIGRATIONS) >$@
+	$(Q)FAULTY=$(FAULTY) dev/embed-migrations sql/grants.sql sql/superseded.sha256 $(MIGRATIONS) >$@
 
 $(B)/migrations.o: $(B)/migrations.c $(B)/flags
 	$(call say,cc)

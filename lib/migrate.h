@@ -12,6 +12,14 @@ struct migration {
 
 extern const struct migration migrations[]; // generated from sql/ by the Makefile (build/…/migrations.c); ends with version 0
 
+// A text that a version was published with before; sha256 in hexadecimal. What it made is what today's migrations make.
+struct migration_superseded {
+	int version;
+	const char *sha256;
+};
+
+extern const struct migration_superseded migrate_superseded[]; // from sql/superseded.sha256; ends with version 0
+
 extern const char migrate_grants[]; // sql/grants.sql, from there too
 
 // ERROR_CONFLICT: an applied migration differs from ours by its checksum, or the database is newer than this program.

@@ -145,6 +145,20 @@ static void a_migration_with_another_text_is_a_conflict(void **state UNUSED) {
 	db_close(db);
 }
 
+static void a_text_that_was_published_before_is_none(void **state UNUSED) {
+	struct db *db = fresh("superseded");
+	int last = 0;
+	assert_int_equal(migrate_apply(db, NULL, NULL, NULL), 0);
+	must(db, "DELETE FROM migraciones WHERE version = 19; INSERT INTO migraciones (version, name, sha256) VALUES"
+		 " (16, 'search', '102aea96d34b0576cc65fbf6264842427492906683412fe170ea7ef6fe2bdced'),"
+		 " (19, 'rare', 'db776202718ed3340836f314b67e81e38fe24b1a2952ea4c803312babb836281')");
+	assert_int_equal(migrate_apply(db, count, &last, NULL), 0);
+	assert_int_equal(last, 0);
+	must(db, "UPDATE migraciones SET sha256 = 'another' WHERE version = 16");
+	assert_int_equal(migrate_apply(db, NULL, NULL, NULL), -1);
+	db_close(db);
+}
+
 static void a_newer_database_is_a_conflict(void **state UNUSED) {
 	AUTO_ERROR struct error error = {0};
 	struct db *db = fresh("newer");
@@ -248,6 +262,7 @@ int main(void) {
 		cmocka_unit_test(daemons_that_start_together_do_not_disturb_each_other),
 		cmocka_unit_test(psql_gets_what_migrate_makes),
 		cmocka_unit_test(a_migration_with_another_text_is_a_conflict),
+		cmocka_unit_test(a_text_that_was_published_before_is_none),
 		cmocka_unit_test(a_newer_database_is_a_conflict),
 		cmocka_unit_test(a_migration_that_fails_leaves_nothing_behind),
 		cmocka_unit_test(who_may_create_nothing_can_still_find_all_well),
