@@ -36,6 +36,15 @@ static bool is_in(const struct prefix *prefix, const struct in6_addr *address) {
 	return rest == 0 || (prefix->base.s6_addr[whole] ^ address->s6_addr[whole]) >> (8 - rest) == 0;
 }
 
+// What stands between the spaces around it; spaces inside stay, and are refused: else all behind the first one would be left out.
+static char *trim(char *text) {
+	text += strspn(text, " \t");
+	size_t length = strlen(text);
+	while (length > 0 && strchr(" \t", text[length - 1])) length--;
+	text[length] = '\0';
+	return text;
+}
+
 static int read_prefix(char *text, struct prefix *prefix, struct error *error) {
 	char *slash = strchr(text, '/'), *end = NULL;
 	if (slash) *slash = '\0';
@@ -65,8 +74,7 @@ int prefixes_parse(const char *text, struct prefixes **prefixes, struct error *e
 		struct prefix prefix;
 		next = strchr(entry, ',');
 		if (next) *next++ = '\0';
-		entry += strspn(entry, " \t");
-		entry[strcspn(entry, " \t")] = '\0';
+		entry = trim(entry);
 		if (!*entry) continue;
 		if (read_prefix(entry, &prefix, error) != 0) {
 			prefixes_free(list);

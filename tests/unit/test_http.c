@@ -431,7 +431,8 @@ static void a_bad_place_to_listen_or_proxy_is_one_clear_line(void **state) {
 	assert_int_equal(http_server_open(loop, &config, &server, &error), -1);
 	assert_int_equal(error.kind, ERROR_INPUT);
 	config.listen = "127.0.0.1:0";
-	const char *proxies[] = {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/a", "10.0.0.0/8x", "::/129", "host", "1.2.3"};
+	const char *proxies[] = {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/a", "10.0.0.0/8x", "::/129", "host", "1.2.3",
+		"10.0.0.0/8 10.1.0.0/16", "10.0.0.1 10.0.0.2", "10.0.0.1,::1 ::2"};
 	for (size_t i = 0; i < COUNT_OF(proxies); i++) {
 		config.trusted_proxies = proxies[i];
 		assert_int_equal(http_server_open(loop, &config, &server, &error), -1);
