@@ -1,8 +1,6 @@
 // What keeps the house, against a real PostgreSQL and librdkafka's mock cluster: that it is done, that a chore which fails says so
 // and goes on, and that nobody waits for it at the end.
-#include "lib/db.h"
-#include "lib/housekeeping.h"
-#include "lib/log.h"
+#include "lib/housekeeping.c"
 #include "lib/migrate.h"
 #include "tests/unit/scratch_db.h"
 
@@ -204,6 +202,25 @@ static void nobody_waits_for_a_chore_that_is_under_way(void **state UNUSED) {
 	db_close(other);
 }
 
+// Its clock, of a minute, is not waited for.
+static void a_row_outlives_its_end_and_the_latest_copy_of_its_record(void **state UNUSED) {
+	must(ADD(1, "now()") ADD(2, "now()") ADD(3, "now()") ADD(4, "now()") ADD(5, "now() + interval '1 ms'"));
+	must("UPDATE trabajos SET posted_at = now() - interval '60 days';"
+	     "UPDATE trabajos SET status = 'Finished', finished_at = posted_at WHERE key <> " KEY(
+		     5) ";"
+			"UPDATE trabajos SET finished_at = now() - interval '29 days' WHERE key = " KEY(
+				2) ";"
+				   "UPDATE trabajos SET reposted_at = now() - interval '29 days' WHERE key = " KEY(
+					   3) ";"
+					      "UPDATE trabajos SET reposted_at = now() - interval '31 days' WHERE key = " KEY(
+						      4));
+	run_until_seen("SELECT EXISTS (SELECT FROM queue WHERE key = " KEY(5) ")", NULL, 0); // it is at work
+	retain(rig.house);
+	run_until_seen("SELECT NOT EXISTS (SELECT FROM trabajos WHERE key = " KEY(1) ")", NULL, 0);
+	assert_true(is_true(
+		"SELECT array_agg(key ORDER BY key) = ARRAY[" KEY(2) ", " KEY(3) ", " KEY(5) "]::uuid[] FROM trabajos"));
+}
+
 static void a_row_must_outlive_its_record_by_a_day(void **state UNUSED) {
 	AUTO_ERROR struct error error = {0};
 	const struct kafka_config kafka = {.retention_h = 168};
@@ -239,6 +256,8 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_failed_is_said_and_done_when_it_can_be, open_house, close_house),
 		cmocka_unit_test_setup_teardown(a_cancel_that_meets_the_reaper_counts, open_slow_house, close_slow_house),
+		cmocka_unit_test_setup_teardown(
+			a_row_outlives_its_end_and_the_latest_copy_of_its_record, open_house, close_house),
 		cmocka_unit_test_setup_teardown(nobody_waits_for_a_chore_that_is_under_way, open_house, close_house),
 		cmocka_unit_test(a_row_must_outlive_its_record_by_a_day),
 	};
