@@ -147,10 +147,12 @@ static void register_worker(struct lease *lease) {
 
 static void gave_back(enum db_status status, const struct db_result *result, const struct error *error, void *arg) {
 	struct lease *lease = arg;
-	(void)error;
 	lease->returns--;
 	failpoint("give_back.answered");
-	if (status == DB_UNAVAILABLE) lease_doubt(lease);
+	// Refused or not known: what is not ours would be lost with its lease, and who must run alone waits for it.
+	if (status != DB_OK) lease_doubt(lease);
+	if ((status == DB_FAILED || status == DB_BAD_DATA) && !lease->left)
+		log_error(log_m("cannot give jobs back"), log_e(error));
 	if (status == DB_OK && db_rows(result) > 0)
 		log_info(log_m("given back to the queue"), log_i("jobs", (int64_t)db_rows(result)));
 	if (status == DB_OK && lease->doubts == 0) worker_next_alone(lease->worker);

@@ -12,7 +12,8 @@ void lease_connected(struct lease *lease);
 // may have left jobs under our name that nobody runs. They go back to the queue.
 void lease_give_back_strays(struct lease *lease);
 bool lease_gives_back(const struct lease *lease); // and the ledger has not said yet that nothing of the kind is left
-// A claim was given up whose commit may still come: the same after each of the next heartbeats.
+// A claim was given up whose commit may still come: the same after each of the next heartbeats. So it is, too, where the ledger did
+// not take them back.
 void lease_doubt(struct lease *lease);
 // Everything that still runs under our name goes back to the queue, then our row goes; done is called when the ledger has
 // answered, or cannot.
