@@ -17,6 +17,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static char dir[64];
@@ -161,6 +162,36 @@ static int dial_other_ports(void) {
 	return 0;
 }
 
+static bool connects_by(int family, int protocol) {
+	const struct sockaddr_in address = address_of(other_listener);
+	AUTO_CLOSE int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+	return fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+}
+
+// TCP Fast Open connects by sending.
+static bool connects_by_sending(void) {
+	struct sockaddr_in address = address_of(other_listener);
+	struct iovec data = {.iov_base = "x", .iov_len = 1};
+	struct mmsghdr message = {
+		.msg_hdr = {.msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &data, .msg_iovlen = 1}};
+	AUTO_CLOSE int first = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	AUTO_CLOSE int second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	AUTO_CLOSE int third = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool done = sendto(first, "x", 1, MSG_FASTOPEN, (const struct sockaddr *)&address, sizeof address) == 1;
+	done = sendmsg(second, &message.msg_hdr, MSG_FASTOPEN) == 1 || done;
+	return sendmmsg(third, &message, 1, MSG_FASTOPEN) == 1 || done;
+}
+
+static int dial_in_other_words(void) {
+	HOLDS(!connects_by(AF_INET, 262 /* MPTCP */) && errno == EACCES);
+	HOLDS(!connects_by(AF_INET, 256 /* SMC */) && errno == EACCES);
+	HOLDS(!connects_by(43 /* SMC */, 0) && errno == EACCES);
+	HOLDS(!connects_by_sending() && errno == EACCES);
+	HOLDS(syscall(SYS_io_uring_setup, 1, NULL) < 0 && errno == EACCES);
+	HOLDS(connects(listener));
+	return 0;
+}
+
 static int resolve_a_name(void) {
 	struct addrinfo *found = NULL;
 	HOLDS(getaddrinfo("localhost", NULL, NULL, &found) == 0);
@@ -198,6 +229,11 @@ static void it_connects_to_its_own_port_only(void **state) {
 	expect_confined(dial_other_ports);
 }
 
+static void no_other_protocol_and_no_early_data_lead_to_other_ports(void **state) {
+	(void)state;
+	expect_confined(dial_in_other_words);
+}
+
 static void without_it_others_are_within_reach(void **state) {
 	(void)state;
 	assert_true(connects(listener) && connects(other_listener));
@@ -213,6 +249,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(what_a_fetch_needs_is_allowed, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_the_system_it_reads_what_it_needs_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_connects_to_its_own_port_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_other_protocol_and_no_early_data_lead_to_other_ports, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_it_others_are_within_reach, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,35 +6,17 @@
 // Nobody but who is at the bound is asked about, or waits: a call that waits can be interrupted (EINTR), and ends of processes,
 // which would be the surest moment, must not be. Not seen are those that never do anything with their last descriptor but read, or
 // that are 32-bit programs; the worker's sampler may see them.
+#include "worker/init/filter.h"
 #include "worker/init/init.h"
 
 #include <dirent.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
-#if defined(__x86_64__)
-#define OWN_ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define OWN_ARCH AUDIT_ARCH_AARCH64
-#else
-#define OWN_ARCH 0
-#endif
-
 // ---- the filter
-
-#define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(offset))
-// The lower half: the kernel takes a descriptor as 32 bits.
-#define LOAD_ARGUMENT(n)                                                                                                       \
-	LOAD(offsetof(struct seccomp_data, args) + (n) * sizeof(uint64_t) + (BYTE_ORDER == BIG_ENDIAN ? sizeof(uint32_t) : 0))
-#define EQUALS(value, then, other) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(value), then, other)
-#define RETURN(action)             BPF_STMT(BPF_RET | BPF_K, action)
 
 static int load(int64_t bound, unsigned long flags) {
 	struct sock_filter instructions[] = {
@@ -51,7 +33,7 @@ static int load(int64_t bound, unsigned long flags) {
 		EQUALS(__NR_setsockopt, 1, 0),
 		EQUALS(__NR_epoll_ctl, 2, 5),
 		LOAD_ARGUMENT(0),
-		BPF_STMT(BPF_JMP | BPF_JA, 1),
+		GO_ON(1),
 		LOAD_ARGUMENT(2),
 		EQUALS(bound - 1, 0, 1),
 		RETURN(SECCOMP_RET_USER_NOTIF),
