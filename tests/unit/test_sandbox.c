@@ -1,6 +1,8 @@
 // What worker/sandbox.h promises, in boxes that are really started.
 #include "tests/unit/sandbox_rig.h"
 
+#include <sys/resource.h>
+
 static struct rig rig;
 
 static int setup(void **state) {
@@ -286,6 +288,20 @@ static void a_job_of_another_size_gets_a_box_of_its_own(void **state) {
 	assert_string_equal(result.out, "20480\n");
 }
 
+// As far as the worker's own hard limit lets it.
+static void a_process_can_have_as_many_files_as_it_was_promised(void **state) {
+	(void)state;
+	struct rlimit own;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &own), 0);
+	struct sandbox_limits limits = rig_limits();
+	limits.open_files = 100000;
+	AUTO_FREE char *most = mem_format("%llu\n", own.rlim_max < 100000 ? (unsigned long long)own.rlim_max : 100000ULL);
+	static const char *const argv[] = {"/bin/sh", "-c", "ulimit -Hn", NULL};
+	AUTO_RESULT struct rig_result result;
+	rig_run_job(&rig, &(struct rig_job){.argv = argv, .limits = limits}, &result);
+	assert_string_equal(result.out, most);
+}
+
 int main(int argc, char **argv) {
 	if (argc > 1 && strcmp(argv[1], "attack") == 0) return 99;
 	const struct CMUnitTest tests[] = {
@@ -309,6 +325,7 @@ int main(int argc, char **argv) {
 		cmocka_unit_test(a_hundred_jobs_follow_each_other_and_leave_nothing),
 		cmocka_unit_test(a_box_that_was_made_ready_starts_at_once),
 		cmocka_unit_test(a_job_of_another_size_gets_a_box_of_its_own),
+		cmocka_unit_test(a_process_can_have_as_many_files_as_it_was_promised),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

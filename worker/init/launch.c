@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#define FILES_MOST (1 << 20) // of JOB_FILES (worker/options.c)
+
 struct launch {
 	pid_t parent;
 	uid_t uid;
@@ -103,7 +105,7 @@ static void set_limits(void) {
 	limit(RLIMIT_MSGQUEUE, 819200);
 	limit(RLIMIT_NICE, 0);
 	limit(RLIMIT_RTPRIO, 0);
-	limit(RLIMIT_NOFILE, 65536);
+	limit(RLIMIT_NOFILE, FILES_MOST);
 }
 
 // The kernel's last resort takes jobs before daemons. Not vital: not everybody may.
