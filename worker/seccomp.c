@@ -17,10 +17,11 @@
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
 #endif
-#define X32_BIT    0x40000000U
-#define IPC_SEMGET 2
-#define IPC_MSGGET 13
-#define IPC_SHMGET 23
+#define X32_BIT      0x40000000U
+#define IPC_SEMGET   2
+#define IPC_MSGGET   13
+#define IPC_SHMGET   23
+#define PROTOCOL_SMC 256
 
 // By name: one that no architecture has any more has no number, and is left out. Those that are younger than some libseccomp stand
 // in `young` too.
@@ -104,7 +105,15 @@ static int add_sockets(scmp_filter_ctx filter) {
 	if (result == 0) result = add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socketpair", 1, &pair);
 	const struct scmp_arg_cmp netlink[] = {
 		SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0), SCMP_A2(SCMP_CMP_NE, 0 /* NETLINK_ROUTE */, 0)};
-	return result ? result : add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", COUNT_OF(netlink), netlink);
+	if (result == 0) result = add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", COUNT_OF(netlink), netlink);
+	// Since Linux 6.11 AF_SMC's sockets are also a protocol of these.
+	static const uint64_t internet[] = {AF_INET, AF_INET6};
+	for (size_t i = 0; i < COUNT_OF(internet) && result == 0; i++) {
+		const struct scmp_arg_cmp smc[] = {
+			SCMP_A0(SCMP_CMP_EQ, internet[i], 0), SCMP_A2(SCMP_CMP_MASKED_EQ, 0xffffffffU, PROTOCOL_SMC)};
+		result = add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", COUNT_OF(smc), smc);
+	}
+	return result;
 }
 
 // Putting characters into a terminal's input: a way out where the job has a terminal of somebody else.

@@ -91,6 +91,9 @@ static int try_refused(void) {
 		answers(EAFNOSUPPORT, socket(38 /* AF_ALG */, SOCK_SEQPACKET, 0)),
 		answers(EAFNOSUPPORT, socket(40 /* AF_VSOCK */, SOCK_STREAM, 0)),
 		answers(EAFNOSUPPORT, syscall(SYS_socket, 38 | 0x100000000UL, SOCK_SEQPACKET, 0)),
+		answers(EAFNOSUPPORT, socket(43 /* AF_SMC */, SOCK_STREAM, 0)),
+		answers(EAFNOSUPPORT, socket(AF_INET, SOCK_STREAM, 256 /* SMC */)),
+		answers(EAFNOSUPPORT, syscall(SYS_socket, AF_INET6, SOCK_STREAM, 256 | 0x100000000UL)),
 		answers(EAFNOSUPPORT, socket(AF_NETLINK, SOCK_RAW, 12 /* NETFILTER */)),
 		// Younger than some libseccomp.
 		answers(ENOSYS, syscall(457 /* statmount */, NULL, NULL, 0, 0)),
