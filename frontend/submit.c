@@ -2,7 +2,7 @@
 //
 //     submit_job
 //       |-- Idempotency-Key, another under way with the same --> FOLLOWING -- the other has ended --> as it, or DIFFERS, or
-//       |                                                                        anew, where the other DIFFERS
+//       |                                                         anew, where the other DIFFERS or is TOO_LATE
 //       |-- Idempotency-Key, the ledger is up ----------------> LOOKING --+-- known, same body -----> REPEATED
 //       |                                                         |       `-- known, other body ----> DIFFERS
 //       |                                           unknown, or no answer
@@ -130,8 +130,9 @@ static void finish(struct submission *submission, enum submit_outcome outcome) {
 	while (submission->followers) {
 		struct submission *follower = submission->followers;
 		submission->followers = follower->sibling;
-		// The leader's body is not that of the known job; a follower's own may be.
-		if (outcome == SUBMIT_DIFFERS && strcmp(follower->fingerprint, submission->fingerprint) != 0) {
+		// The leader's body is not that of the known job, or its time is over: a follower's own may be otherwise.
+		bool other_body = outcome == SUBMIT_DIFFERS && strcmp(follower->fingerprint, submission->fingerprint) != 0;
+		if (other_body || outcome == SUBMIT_TOO_LATE) {
 			start_anew(follower);
 			continue;
 		}

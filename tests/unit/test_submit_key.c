@@ -80,6 +80,24 @@ static void one_that_follows_a_differing_one_asks_for_itself(void **state) {
 	assert_int_equal(submit_under_way(submit), 0);
 }
 
+static void one_that_follows_one_whose_time_is_over_has_its_own(void **state) {
+	(void)state;
+	assert_non_null(add_with(0, "k", "https://example.org/r", SUBMIT_MESSAGE_TIMEOUT_MS));
+	assert_non_null(add(1, "k"));
+	assert_non_null(add_with(2, "k", "https://example.org/r", SUBMIT_MESSAGE_TIMEOUT_MS));
+	looked_up(NULL);
+	expect(0, SUBMIT_TOO_LATE);
+	looked_up(NULL);
+	expect(2, SUBMIT_TOO_LATE);
+	assert_int_equal(world.produces, 0);
+	looked_up(NULL);
+	delivered(0, KAFKA_PERSISTED);
+	run_ms(5);
+	inserted(DB_OK);
+	expect(1, SUBMIT_ACCEPTED);
+	assert_int_equal(submit_under_way(submit), 0);
+}
+
 static void the_second_shares_the_firsts_failure(void **state) {
 	(void)state;
 	assert_non_null(add(0, "k"));
@@ -198,6 +216,7 @@ int main(void) {
 		TEST(a_key_is_produced_without_a_look_where_the_ledger_is_away),
 		TEST(the_second_of_two_at_once_waits_for_the_first),
 		TEST(one_that_follows_a_differing_one_asks_for_itself),
+		TEST(one_that_follows_one_whose_time_is_over_has_its_own),
 		TEST(the_second_shares_the_firsts_failure),
 		TEST(a_repetition_after_the_first_has_ended_begins_anew),
 		TEST(other_keys_do_not_wait),
