@@ -15,12 +15,12 @@ JOBS ?= $(shell nproc)
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo '$(1)  $(patsubst $(CURDIR)/%,%,$@)')
 
-# FAILPOINTS=1: with the points of lib/failpoint.h. FAULTY=fence|dedupe|sweeper: that one guard is left out, for the fault suite to
-# find it missing.
+# FAILPOINTS=1: with the points of lib/failpoint.h. FAULTY=fence|dedupe|sweeper|redelivery: that one guard is left out, for the fault
+# suite to find it missing.
 FAULTY ?=
 FAILPOINTS ?= $(FAULTY)
-ifneq ($(filter-out fence dedupe sweeper,$(FAULTY)),)
-$(error FAULTY is "fence", "dedupe", "sweeper" or empty, not "$(FAULTY)")
+ifneq ($(filter-out fence dedupe sweeper redelivery,$(FAULTY)),)
+$(error FAULTY is "fence", "dedupe", "sweeper", "redelivery" or empty, not "$(FAULTY)")
 endif
 VARIANT := $(notdir $(CC))$(if $(SAN),-$(SAN))$(if $(FAILPOINTS),-fail)$(if $(FAULTY),-no-$(FAULTY))
 B := build/$(VARIANT)

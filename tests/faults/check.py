@@ -1,5 +1,9 @@
 """What must hold after a run, whatever happened in it. Pure: facts in (gather.Facts), a list of violations out."""
 
+import base64
+import hmac
+import json
+
 from gather import FINAL, trace
 
 # As long as a worker that can hear of it may need to end a job that was taken over: a heartbeat, and what a busy machine adds to it.
@@ -83,24 +87,91 @@ def is_cancelled_with(job, attempt, value):
     return value["code"] == "Cancelled" and (lost(attempt) or job[1:3] == ("Cancelled", value["attempt"]))
 
 
+def never_visible(facts, key, value, what):
+    """What shows that it tells of no result that was visible at some time, but of a fenced or retried attempt, or of none."""
+    number = value["attempt"]
+    attempt = attempts_of(facts, key).get(number)
+    if attempt is None:
+        unrun = value["code"] == "Cancelled" or (value["code"] == "Failed" and number == 0)
+        if not unrun:
+            yield f"{key}: a {what} says {value['code']} by attempt {number}, which nobody made"
+    elif attempt.code != value["outcome"]["code"] and not is_cancelled_with(facts.jobs[key], attempt, value):
+        yield f"{key}: a {what} of attempt {number} says {value['outcome']['code']}, but the attempt ended with {attempt.code}"
+    if number < facts.jobs[key][2] and not replayed(facts, key):
+        yield f"{key}: a {what} of attempt {number}, though {facts.jobs[key][2]} is the one that counts"
+
+
 def records_are_of_results(facts):
     """Each record is one of an attempt that was visible at some time; never of a fenced or retried one."""
     for key, value in facts.records:
-        number = value["attempt"]
         if key not in facts.jobs:
             yield f"{key}: has a record in resultados and is not in the ledger"
             continue
         if not isinstance(value.get("timeJobPosted"), int) or not isinstance(value.get("timeExecution"), int):
             yield f"{key}: its record lacks a number: {value}"
-        attempt = attempts_of(facts, key).get(number)
-        if attempt is None:
-            unrun = value["code"] == "Cancelled" or (value["code"] == "Failed" and number == 0)
-            if not unrun:
-                yield f"{key}: a record says {value['code']} by attempt {number}, which nobody made"
-        elif attempt.code != value["outcome"]["code"] and not is_cancelled_with(facts.jobs[key], attempt, value):
-            yield f"{key}: a record of attempt {number} says {value['outcome']['code']}, but the attempt ended with {attempt.code}"
-        if number < facts.jobs[key][2] and not replayed(facts, key):
-            yield f"{key}: a record of attempt {number}, though {facts.jobs[key][2]} is the one that counts"
+        yield from never_visible(facts, key, value, "record")
+
+
+def event_id(key, attempt):
+    return f"msg_{key.replace('-', '')}_{attempt}"
+
+
+def ends_are_told(facts):
+    """Each result of a job with a webhook was taken by whom it is told, and nothing else counts as told."""
+    taken = {each.id for each in facts.deliveries if each.status == 200}
+    results = {(key, value["attempt"]) for key, value in facts.records}
+    results |= {(key, attempt) for key, (_, status, attempt, _) in facts.jobs.items() if status in FINAL}
+    for key, attempt in sorted(results):
+        if key in facts.hooked and event_id(key, attempt) not in facts.events:
+            yield f"{key}: has a webhook, and its end by attempt {attempt} is not to be told"
+    for which, event in facts.events.items():
+        if event.state != "delivered":
+            yield f"{event.key}: its webhook {which} is {event.state} after {event.tries} tries"
+        elif which not in taken:
+            yield f"{event.key}: its webhook {which} is noted as delivered, and nobody took it"
+
+
+def told_in(body):
+    """Of what a webhook tells: (key, as a record has it); None: nothing that can be read."""
+    try:
+        data = json.loads(body)["data"]
+        return data["key"], {"code": data["status"], "attempt": data["attempt"], "outcome": {"code": data["outcome"]["code"]}}
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def what_is_told_is_a_result(facts):
+    """Of whom it says, to whom that job wanted it told, the same each time; never of a fenced or retried attempt."""
+    for each in {(each.id, each.path, each.body): each for each in facts.deliveries}.values():
+        told, event = told_in(each.body), facts.events.get(each.id)
+        if told is None or told[0] not in facts.jobs:
+            yield f"{each.path} was told of no job in the ledger: {each.body!r}"
+            continue
+        key, value = told
+        if each.id != event_id(key, value["attempt"]):
+            yield f"{key}: what is told of attempt {value['attempt']} is called {each.id}"
+        if event is None or (event.path, event.body.encode()) != (each.path, each.body):
+            yield f"{key}: {each.path} was told as {each.id} what is not in the ledger: {each.body!r}"
+        if each.path not in facts.hooks or (key in facts.asked and facts.hooked.get(key) != each.path):
+            yield f"{key}: {each.path} was told of it, and its webhook is {facts.hooked.get(key)}"
+        yield from never_visible(facts, key, value, "webhook")
+        _, status, attempt, code = facts.jobs[key]
+        if value["attempt"] == attempt and (value["code"], value["outcome"]["code"]) != (status, code):
+            yield f"{key}: is {status} ({code}), and {each.path} was told of {value['code']} ({value['outcome']['code']})"
+
+
+def signature(secret, which, timestamp, body):
+    """https://www.standardwebhooks.com"""
+    digest = hmac.digest(base64.b64decode(secret.removeprefix("whsec_")), f"{which}.{timestamp}.".encode() + body, "sha256")
+    return "v1," + base64.b64encode(digest).decode()
+
+
+def what_is_told_is_signed(facts):
+    for each in facts.deliveries:
+        secret = facts.hooks.get(each.path)
+        wanted = signature(secret, each.id, each.timestamp, each.body) if secret else None
+        if each.signature != wanted:
+            yield f"{each.path}: what came as {each.id} of {each.timestamp} is signed {each.signature}, and not {wanted}"
 
 
 FINAL_CODES = ("ok", "no_plan", "not_found", "denied", "cancelled")
@@ -255,8 +326,9 @@ def nothing_is_left(facts):
 
 
 RULES = (accepted_jobs_end, records_become_jobs, nothing_comes_from_nowhere, results_are_visible_once, results_have_their_record,
-         records_are_of_results, attempts_have_a_reason, platform_faults_have_a_budget, outcomes_are_those_of_the_kind, traces_are_whole,
-         fenced_attempts_have_no_effect, overlaps_end, concurrency_limits_hold, nothing_is_left)
+         records_are_of_results, ends_are_told, what_is_told_is_a_result, what_is_told_is_signed, attempts_have_a_reason,
+         platform_faults_have_a_budget, outcomes_are_those_of_the_kind, traces_are_whole, fenced_attempts_have_no_effect, overlaps_end,
+         concurrency_limits_hold, nothing_is_left)
 
 
 def check(facts):

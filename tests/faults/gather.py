@@ -37,6 +37,16 @@ class Asked:
 
 
 @dataclasses.dataclass
+class Event:
+    """A result that is to be told, as the ledger has it."""
+    key: str
+    path: str
+    body: str
+    state: str
+    tries: int
+
+
+@dataclasses.dataclass
 class Facts:
     lease_s: float = 3
     max_attempts: int = 5
@@ -51,6 +61,10 @@ class Facts:
     dead: set = dataclasses.field(default_factory=set)
     records: list = dataclasses.field(default_factory=list)  # of resultados: (key, value)
     intake: list = dataclasses.field(default_factory=list)  # keys of trabajos, None where there is no usable one
+    hooks: dict = dataclasses.field(default_factory=dict)  # paths that were given as webhooks → secret, None: without
+    hooked: dict = dataclasses.field(default_factory=dict)  # keys of jobs that are known to have one → path
+    events: dict = dataclasses.field(default_factory=dict)  # id → Event
+    deliveries: list = dataclasses.field(default_factory=list)  # hooks.Delivery
     intervals: dict = dataclasses.field(default_factory=dict)  # (key, attempt) → (first, last) seen of its processes
     absences: list = dataclasses.field(default_factory=list)  # (member, from, until)
     members: dict = dataclasses.field(default_factory=dict)  # worker → member
@@ -103,6 +117,17 @@ def read_ledger(stack, facts):
         facts.leftover_rows[table] = [row[0] for row in stack.sql(f"SELECT key::text FROM {table}")]
     facts.leftover_rows["attempts"] = [row[0] for row in stack.sql("SELECT key::text FROM attempts WHERE finished_at IS NULL")]
     facts.dead = {row[0] for row in stack.sql("SELECT key::text FROM dead_letters")}
+
+
+def read_webhooks(stack, load, hooks, facts):
+    for which, key, url, body, state, tries in stack.sql("SELECT id, key::text, url, body, state, tries FROM webhooks"):
+        facts.events[which] = Event(key, "/" + url.removeprefix(hooks.url), body, state, tries)
+    facts.leftover_rows["webhooks, leased"] = [row[0] for row in stack.sql("SELECT key::text FROM webhooks WHERE leased")]
+    facts.hooks = dict(hooks.secrets)
+    must, may = load.schedule.keys()
+    given = load.hooked | dict.fromkeys(must | may, load.schedule.hook)
+    facts.hooked = {key: hook.path for key, hook in given.items()}
+    facts.deliveries = list(hooks.deliveries)
 
 
 def read_topics(stack, facts):
@@ -159,12 +184,13 @@ def left_on_disk(stack, fleet, disk):
             yield f"left in a worker's folder: {place}"
 
 
-def gather(stack, fleet, load, watch, disk):
+def gather(stack, fleet, load, watch, disk, hooks):
     """After all daemons have ended."""
     facts = Facts(lease_s=world.LEASE_S, max_attempts=world.MAX_ATTEMPTS)
     read_load(load, facts)
     read_ledger(stack, facts)
     read_topics(stack, facts)
+    read_webhooks(stack, load, hooks, facts)
     facts.intervals = {attempt: tuple(interval) for attempt, interval in watch.intervals.items()}
     facts.absences = list(fleet.absences)
     facts.members = fleet.worker_names()
@@ -182,6 +208,10 @@ def story(facts, key):
     for other, value in facts.records:
         if other == key:
             yield f"  record: {value}"
+    for which, event in facts.events.items():
+        if event.key == key:
+            answers = [each.status for each in facts.deliveries if each.id == which]
+            yield f"  webhook {which}: {event.state} after {event.tries} tries, answered {answers}"
     yield f"  resultados: {[row for row in facts.resultados if row[1] == key]}, records in trabajos: {facts.intake.count(key)}"
 
 

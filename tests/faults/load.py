@@ -54,9 +54,9 @@ class Schedule:
 
     def __init__(self, load):
         self.load, self.dice, self.session = load, random.Random(f"{load.seed} schedule"), requests.Session()
-        self.owner = Job(0, self.dice)
+        self.owner, self.hook = Job(0, self.dice), load.hooks.hook("schedule", True)
         url, commit = load.repositories["quick"]
-        wanted = {"name": f"seed-{load.seed}", "cron": "* * * * *", "url": url, "ref": commit}
+        wanted = {"name": f"seed-{load.seed}", "cron": "* * * * *", "url": url, "ref": commit, "on_done": self.hook.asked}
         self.made = trabajos.wait_for("the schedule is made", lambda: self.ask("", json=wanted))
         self.begun, self.ended = self.made["created_at"], None
 
@@ -85,6 +85,7 @@ class Job:
     def __init__(self, number, dice):
         kinds, weights = [each[:2] for each in MIX], [each[2] for each in MIX]
         self.number = number
+        self.hook = None
         self.kind, self.retries = dice.choices(kinds, weights)[0]
         self.user = dice.choices(USERS, (5, 3, 2))[0]
         self.idempotent = dice.random() < 0.8
@@ -110,17 +111,22 @@ class Job:
                 spec["concurrency_policy"] = "replace"
         if self.delay_s:
             spec["run_after"] = self.delay_s
+        if self.hook:
+            spec["on_done"] = self.hook.asked
         return spec
 
 
 class Load:
     """Submits all jobs by some threads, so many a second at the most, and insists until each is accepted."""
 
-    def __init__(self, stack, fleet, seed, count, per_s, threads=16):
-        self.stack, self.fleet = stack, fleet
+    def __init__(self, stack, fleet, hooks, seed, count, per_s, threads=16):
+        self.stack, self.fleet, self.hooks = stack, fleet, hooks
         dice = random.Random(f"{seed} jobs")
         self.seed, self.per_s = seed, per_s
         self.jobs = [Job(number, dice) for number in range(count)]
+        for job in self.jobs:
+            job.hook = hooks.of_job(job)
+        self.hooked = {}  # key → Hook
         self.repositories = repositories(stack)
         self.subjects = {name: trabajos.User(stack, "", name).claims()["sub"] for name in USERS}
         self.tokens, self.tokens_at = {}, 0.0
@@ -168,7 +174,9 @@ class Load:
         """Records that are no jobs: (key or None, value, headers, whether it has a usable key)."""
         def key():
             return str(uuid.UUID(int=dice.getrandbits(128), version=4))
-        url = self.repositories["quick"][0]
+        url, hook = self.repositories["quick"][0], self.hooks.hook("poison", True)
+        spec, hooked = json.dumps({"on_done": hook.asked}), str(uuid.UUID(int=dice.getrandbits(128), version=4))
+        self.hooked[hooked] = hook
         return [
             (None, url, [], False),
             ("not-a-uuid", url, [], False),
@@ -179,6 +187,7 @@ class Load:
             (key(), url, [("sub", b"somebody"), ("usuario", b"somebody"), ("spec", b"{broken")], True),
             (key(), url, [("sub", b"somebody"), ("usuario", b"n" * 600), ("spec", b'{"priority":1e9}')], True),
             (key(), "x" * 100000, [], True),
+            (hooked, "http://10.0.0.1/private.git", [("sub", b"somebody"), ("usuario", b"somebody"), ("spec", spec.encode())], True),
         ]
 
     def add_poison(self):
@@ -215,8 +224,9 @@ class Load:
         url, commit = self.repositories[job.kind]
         headers = {"Idempotency-Key": f"{self.seed}-{job.number}"} if job.idempotent else {}
         if job.way == "add":
+            hook = {"on_done": job.hook.url} if job.hook else {}
             answer = self.post(session, job, "/add", dice, headers=headers, data={
-                "url": url, "ref": commit, "retries": job.retries, "priority": job.priority})
+                "url": url, "ref": commit, "retries": job.retries, "priority": job.priority, **hook})
             return answer.text.split()[-1] if answer is not None else None
         answer = self.post(session, job, "/api/v1/trabajos", dice, headers=headers, json={"url": url, **job.spec(commit)})
         return answer.json()["key"] if answer is not None else None
@@ -225,7 +235,12 @@ class Load:
         key = job.key or str(uuid.UUID(int=dice.getrandbits(128), version=4))
         with self.lock:
             self.unsure.add(key)
+            self.note_hook(key, job)
         return key if self.produce(key, *self.record(job)) else None
+
+    def note_hook(self, key, job):
+        if job.hook:
+            self.hooked[key] = job.hook
 
     def submit(self, session, job):
         dice = random.Random(f"{self.seed} {job.number}")
@@ -243,6 +258,7 @@ class Load:
                 self.differing.append((job.number, key, again))
         with self.lock:
             self.accepted += 1
+            self.note_hook(key, job)
             for after_s, chore in ((job.cancel_after_s, self.cancel), (job.replay_after_s, self.replay),
                                    (dice.random() * 20 if job.copies else None, self.copy)):
                 if after_s is not None:
@@ -252,6 +268,7 @@ class Load:
         """A job of that kind, first in its owner's queue; its key, None where Kafka does not take it."""
         job = Job(len(self.jobs), random.Random(f"{self.seed} now {len(self.jobs)}"))
         job.kind, job.retries, job.group, job.delay_s, job.way, job.priority = kind, 0, None, None, "kafka", 100
+        job.hook = self.hooks.of_job(job)
         job.key = self.put(job, random.Random(f"{self.seed} {job.number}"))
         if job.key:
             with self.lock:

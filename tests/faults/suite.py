@@ -10,9 +10,10 @@ import psycopg2
 import trabajos
 from check import check, overlaps
 from gather import FINAL, gather
+from hooks import Hooks
 from load import Load
 from storm import Disk, Storm
-from world import FRONTENDS, GUESTS, OBSERVERS, WORKERS, Fleet, Proxy, Watch
+from world import FAILPOINTS, FRONTENDS, GUESTS, OBSERVERS, WORKERS, Fleet, Proxy, Watch, unarmed
 
 
 @dataclasses.dataclass
@@ -22,7 +23,7 @@ class Plan:
     per_s: float = 20
     duration_s: float = 60
     faults: tuple = Storm.FAULTS
-    armed: bool = True  # failpoints
+    failpoints: dict = dataclasses.field(default_factory=lambda: FAILPOINTS)  # by the kind of daemon
     slots: int = 3
     patience_s: float = 60  # without any change, before the calm is given up
 
@@ -44,15 +45,22 @@ def unsettled(stack, load):
     asked = [job.key for job in load.jobs if job.key]
     rows = stack.sql("SELECT (SELECT count(*) FROM trabajos WHERE status <> ALL (%s)), (SELECT count(*) FROM outbox),"
                      " (SELECT count(*) FROM trabajos WHERE owner = 'retired'),"
-                     " (SELECT count(*) FROM trabajos WHERE key = ANY (%s::uuid[]))", list(FINAL), asked)
-    running, outbox, old, known = rows[0]
-    return running, outbox, len(load.jobs) - known, trabajos.lag(stack), old, 0 if load.settled() else 1
+                     " (SELECT count(*) FROM trabajos WHERE key = ANY (%s::uuid[])),"
+                     " (SELECT count(*) FROM webhooks WHERE state = 'waiting')", list(FINAL), asked)
+    running, outbox, old, known, untold = rows[0]
+    return running, outbox, len(load.jobs) - known, trabajos.lag(stack), old, untold, 0 if load.settled() else 1
+
+
+def hasten(stack):
+    """The ends of jobs that a receiver would not hear of are told again now, and not in some minutes; what is being told stays."""
+    stack.sql("UPDATE webhooks SET next_at = now() WHERE state = 'waiting' AND NOT leased AND next_at > now() + interval '1 s'")
 
 
 def await_calm(stack, load, patience_s, tell):
     last, since, told = None, time.monotonic(), 0.0
     while time.monotonic() - since < patience_s:
         try:
+            hasten(stack)
             now = unsettled(stack, load)
         except (psycopg2.Error, confluent_kafka.KafkaException) as error:
             now = str(error).splitlines()[:1]
@@ -62,7 +70,7 @@ def await_calm(stack, load, patience_s, tell):
             last, since = now, time.monotonic()
         if time.monotonic() - told > 3:
             told = time.monotonic()
-            tell("calm: jobs not ended, results not published, not in the ledger, lag, to be retired, to be done: "
+            tell("calm: jobs not ended, results not published, not in the ledger, lag, to be retired, to be told, to be done: "
                  + " ".join(map(str, now)))
         time.sleep(0.5)
     tell(f"gave up waiting for calm: {last}")
@@ -89,7 +97,8 @@ class Run:
         self.stack, self.plan, self.tell = stack, plan, tell
         self.disk = Disk(stack)
         self.proxy = Proxy(stack, (*FRONTENDS, *OBSERVERS, *WORKERS, *GUESTS), plan.seed)
-        self.fleet = Fleet(stack, self.proxy, plan.seed, plan.slots)
+        self.hooks = Hooks(plan.seed)
+        self.fleet = Fleet(stack, self.proxy, plan.seed, self.hooks.url, plan.failpoints, plan.slots)
         self.watch = Watch()
         self.load = None
 
@@ -101,8 +110,8 @@ class Run:
         for member in fleet.of(*FRONTENDS, *WORKERS):
             member.daemon.await_ready()
         self.stack.sql(OLD_JOBS)  # for the retention to remove: the checker finds them if it does not
-        self.load = Load(self.stack, fleet, self.plan.seed, self.plan.jobs, self.plan.per_s)
-        if self.plan.armed:
+        self.load = Load(self.stack, fleet, self.hooks, self.plan.seed, self.plan.jobs, self.plan.per_s)
+        if self.plan.failpoints:
             fleet.armed = True
             for member in fleet.members.values():
                 fleet.send(member, signal.SIGKILL)
@@ -137,6 +146,7 @@ class Run:
             self.load.close()
         self.watch.close()
         self.fleet.kill()
+        self.hooks.close()
         self.proxy.close()
         self.disk.close()
 
@@ -144,12 +154,14 @@ class Run:
 def play(stack, plan, tell):
     """A run from its beginning until its check."""
     began = time.monotonic()
+    amiss = list(unarmed(trabajos.ROOT, trabajos.BIN))
+    assert not amiss, "\n".join(amiss)
     stack.reset()
     with contextlib.closing(Run(stack, plan, tell)) as run:
         run.start()
         counts = run.storm()
         run.calm()
-        facts = gather(stack, run.fleet, run.load, run.watch, run.disk)
+        facts = gather(stack, run.fleet, run.load, run.watch, run.disk, run.hooks)
         hits = {name for name, _, _ in run.fleet.hits()}
     return Result(check(facts), facts, hits, counts, time.monotonic() - began, len(facts.jobs),
                   sum(len(each) for each in facts.attempts.values()), overlaps(facts))
@@ -166,13 +178,16 @@ def programs(folder):
         trabajos.BIN = before
 
 
+KEEPERS_DIE = dict.fromkeys(("worker", "observer"), ["webhook.taken", "webhook.posted"])
 # Builds without a guard, a run that needs it, and the rules of which one must find it missing.
 PROOFS = {
-    "fence": ((Storm.freeze_worker, Storm.freeze_worker, Storm.freeze_worker), ("records are of results",)),
-    "dedupe": ((Storm.rebalance_storm, Storm.kill_workers_together), ("attempts have a reason", "accepted jobs end")),
-    "sweeper": ((Storm.kafka_killed, Storm.kill_workers_together), ("results have their record",)),
+    "fence": ({}, (Storm.freeze_worker, Storm.freeze_worker, Storm.freeze_worker), ("records are of results",)),
+    "dedupe": ({}, (Storm.rebalance_storm, Storm.kill_workers_together), ("attempts have a reason", "accepted jobs end")),
+    "sweeper": ({}, (Storm.kafka_killed, Storm.kill_workers_together), ("results have their record",)),
+    "redelivery": (KEEPERS_DIE, (Storm.kill_workers_together,), ("ends are told",)),
 }
 
 
 def proof(faulty):
-    return Plan(1, jobs=150, per_s=20, duration_s=0, faults=PROOFS[faulty][0], armed=False, patience_s=25)
+    failpoints, faults, _ = PROOFS[faulty]
+    return Plan(1, jobs=150, per_s=20, duration_s=0, faults=faults, failpoints=failpoints, patience_s=25)

@@ -1,6 +1,8 @@
 """The checker finds each thing that must not be, in small worlds that are made up, and nothing where all is well."""
 
+import base64
 import dataclasses
+import json
 import pathlib
 import sys
 
@@ -8,10 +10,12 @@ import pytest
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "system")]
 
-from check import check  # noqa: E402
-from gather import Asked, Attempt, Facts  # noqa: E402
+from check import check, event_id, signature  # noqa: E402
+from gather import Asked, Attempt, Event, Facts  # noqa: E402
+from hooks import Delivery  # noqa: E402
 
-ONCE, TWICE, BROKEN, STOPPED = ("11111111-0000-4000-8000-00000000000%d" % number for number in (1, 2, 3, 4))
+ONCE, TWICE, BROKEN, STOPPED, TOLD = ("11111111-0000-4000-8000-00000000000%d" % number for number in (1, 2, 3, 4, 7))
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
 
 def record(key, code, attempt, outcome):
@@ -41,9 +45,38 @@ def deadly(world, faults):
     return key
 
 
+def event(key, status, attempt, outcome):
+    body = json.dumps({"type": "trabajo.done", "data": {"key": key, "status": status, "attempt": attempt, "outcome": {"code": outcome}}})
+    return Event(key, "/told", body, "delivered", 1)
+
+
+def deliver(facts, which, status=200):
+    body = facts.events[which].body.encode()
+    facts.deliveries.append(Delivery("/told", which, "100", signature(SECRET, which, "100", body), body, status))
+
+
+def told(facts):
+    """A job with a webhook that failed, was replayed and ended well; the first end was told at the third time."""
+    facts.asked[TOLD] = Asked("flaky", 0, replays=("queued",))
+    facts.intake.append(TOLD)
+    facts.jobs[TOLD] = ("user", "Finished", 2, "ok")
+    facts.attempts[TOLD] = {1: Attempt("a", 40, 41, "exit", "", True), 2: Attempt("b", 42, 43, "ok", "", True)}
+    facts.logs[TOLD, 2] = log(TOLD, 2, 42.1, 42.9)
+    facts.resultados.append(("user", TOLD, "Finished"))
+    facts.records += [record(TOLD, "Failed", 1, "exit"), record(TOLD, "Finished", 2, "ok")]
+    facts.hooks, facts.hooked = {"/told": SECRET}, {TOLD: "/told"}
+    facts.events = {FIRST: event(TOLD, "Failed", 1, "exit"), SECOND: event(TOLD, "Finished", 2, "ok")}
+    for which, status in ((FIRST, 503), (FIRST, None), (FIRST, 200), (SECOND, 200)):
+        deliver(facts, which, status)
+
+
+FIRST, SECOND = event_id(TOLD, 1), event_id(TOLD, 2)
+
+
 @pytest.fixture
 def world():
-    """One job that ran once, one that was taken over, one that failed and was retried, one that was cancelled before it ran."""
+    """One job that ran once, one that was taken over, one that failed and was retried, one that was cancelled before it ran, one with
+    a webhook."""
     facts = Facts()
     facts.asked = {ONCE: Asked("quick", 0), TWICE: Asked("nap", 0, ("user", "g", 1, False)), BROKEN: Asked("broken", 1),
                    STOPPED: Asked("quick", 0, cancels=("done",))}
@@ -63,6 +96,7 @@ def world():
     facts.members = {"a": "w1", "b": "w2"}
     facts.intervals = {(ONCE, 1): (10.0, 11.0), (TWICE, 1): (10.0, 20.5), (TWICE, 2): (16.0, 18.0)}
     facts.absences = [("w1", 11.5, 20.0)]
+    told(facts)
     return facts
 
 
@@ -173,6 +207,102 @@ def test_a_cancelled_jobs_record_may_be_of_an_attempt_whose_worker_was_lost(worl
     world.attempts[ONCE][1] = lost("a", 10, 11)
     world.resultados[0] = ("user", ONCE, "Cancelled")
     world.records[0] = record(ONCE, "Cancelled", 1, "cancelled")
+    assert check(world) == []
+
+
+def test_a_result_that_was_told_twice_is_fine(world):
+    deliver(world, SECOND)
+    assert check(world) == []
+
+
+@pytest.mark.parametrize("status", [None, 503])
+@pytest.mark.parametrize("which", [FIRST, SECOND])
+def test_a_result_that_nobody_took_is_found(world, which, status):
+    world.deliveries = [each for each in world.deliveries if (each.id, each.status) != (which, 200)]
+    deliver(world, which, status)
+    assert rules(world) == {"ends are told"}
+
+
+@pytest.mark.parametrize("state", ["waiting", "given_up"])
+def test_a_result_that_is_told_no_more_or_not_yet_is_found(world, state):
+    world.events[FIRST].state = state
+    assert rules(world) == {"ends are told"}
+
+
+@pytest.mark.parametrize("which", [FIRST, SECOND])
+def test_a_result_that_was_never_to_be_told_is_found(world, which):
+    world.deliveries = [each for each in world.deliveries if each.id != which]
+    del world.events[which]
+    assert rules(world) == {"ends are told"}
+
+
+@pytest.mark.parametrize("code", ["lost", "exit"])
+def test_a_fenced_or_retried_attempt_that_is_told_is_found(world, code):
+    world.asked[TOLD] = Asked("flaky", 1)
+    world.records = [each for each in world.records if each != record(TOLD, "Failed", 1, "exit")]
+    world.attempts[TOLD][1] = lost("a", 40, 41) if code == "lost" else Attempt("a", 40, 41, code, "", True)
+    assert rules(world) == {"what is told is a result"}
+
+
+@pytest.mark.parametrize("status, code", [("Finished", "ok"), ("Cancelled", "cancelled")])
+def test_another_end_than_the_visible_one_that_is_told_is_found(world, status, code):
+    world.deliveries, world.events[FIRST] = world.deliveries[3:], event(TOLD, status, 1, code)
+    deliver(world, FIRST)
+    assert rules(world) == {"what is told is a result"}
+
+
+def test_an_end_that_is_told_of_a_job_that_ended_otherwise_since_is_found(world):
+    world.jobs[TOLD] = ("user", "Cancelled", 2, "cancelled")
+    assert "what is told is a result" in rules(world)
+
+
+def test_what_is_told_under_the_id_of_another_attempt_is_found(world):
+    world.events[FIRST].body = world.events[SECOND].body
+    world.deliveries = world.deliveries[3:]
+    deliver(world, FIRST)
+    assert rules(world) == {"what is told is a result"}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", event("11111111-0000-4000-8000-000000000009", "Finished", 1, "ok").body.encode()])
+def test_what_is_told_of_no_job_is_found(world, body):
+    world.deliveries.append(Delivery("/told", SECOND, "100", signature(SECRET, SECOND, "100", body), body, 200))
+    assert rules(world) == {"what is told is a result"}
+
+
+def test_a_body_that_differs_from_time_to_time_is_found(world):
+    world.events[SECOND].body += " "
+    deliver(world, SECOND)
+    assert rules(world) == {"what is told is a result"}
+
+
+@pytest.mark.parametrize("spoil", [lambda facts: facts.hooked.update({TOLD: "/other"}), lambda facts: facts.hooked.clear(),
+                                   lambda facts: setattr(facts.events[SECOND], "path", "/other")])
+def test_what_is_told_to_somebody_else_is_found(world, spoil):
+    spoil(world)
+    assert rules(world) == {"what is told is a result"}
+
+
+@pytest.mark.parametrize("wrong", [None, "v1,", signature(SECRET, FIRST, "100", b"")])
+def test_a_signature_that_does_not_hold_is_found(world, wrong):
+    world.deliveries[-1].signature = wrong
+    assert rules(world) == {"what is told is signed"}
+
+
+@pytest.mark.parametrize("spoil", [{"timestamp": "101"}, {"signature": signature("whsec_" + "A" * 44, SECOND, "100", b"")}])
+def test_a_signature_for_another_moment_or_by_another_secret_is_found(world, spoil):
+    world.deliveries[-1] = dataclasses.replace(world.deliveries[-1], **spoil)
+    assert rules(world) == {"what is told is signed"}
+
+
+def test_the_signature_is_that_of_the_standard():
+    assert signature("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}') == \
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_webhook_without_secret_is_not_signed(world):
+    world.hooks["/told"] = None
+    assert rules(world) == {"what is told is signed"}
+    world.deliveries = [dataclasses.replace(each, signature=None) for each in world.deliveries]
     assert check(world) == []
 
 

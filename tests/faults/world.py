@@ -25,19 +25,44 @@ WORKERS = ("w1", "w2", "w3")
 GUESTS = ("w4", "w5")
 OBSERVERS = ("o1",)
 
-# Where a daemon can die, by the folder that the point is in; housekeeping runs in workers and observers.
+# Where a daemon can die, by its kind; housekeeping runs in workers and observers. None of the sources' may be missing (see unarmed).
 FAILPOINTS = {
     "frontend": ["submit.produced", "submit.acknowledged", "submit.stored", "submit.answered"],
     "worker": ["ingest.polled", "ingest.inserted", "ingest.stored", "claim.answered", "job.started", "job.ended", "finish.answered",
                "publish.produced", "publish.acknowledged", "publish.marked", "heartbeat.answered", "give_back.answered",
-               "housekeeping.reaped", "housekeeping.swept", "housekeeping.promoted", "ingest.insert", "publish.lost"],
-    "observer": ["housekeeping.scheduled", "housekeeping.retained"],
+               "housekeeping.reaped", "housekeeping.swept", "housekeeping.promoted", "ingest.insert", "publish.lost", "webhook.taken",
+               "webhook.posted"],
+    "observer": ["housekeeping.scheduled", "housekeeping.retained", "webhook.taken", "webhook.posted"],
 }
 # Those that fail instead of killing, and those that come seldom: at their first pass then.
 FAILING = {"ingest.insert", "publish.lost"}
 SELDOM = {"give_back.answered", "housekeeping.reaped", "housekeeping.swept", "housekeeping.promoted", "housekeeping.scheduled",
           "housekeeping.retained"}
-ALL_FAILPOINTS = sorted(name for names in FAILPOINTS.values() for name in names)
+# At one of so many passes.
+PASSES = {"webhook.taken": 5, "webhook.posted": 10}
+ALL_FAILPOINTS = sorted({name for names in FAILPOINTS.values() for name in names})
+FAILPOINT = re.compile(r"\bfailpoint(?:_fails|_passed)?\(([^)]*)\)")
+
+
+def sources(root):
+    return [path for folder in ("lib", "frontend", "worker", "observer", "cli") for path in sorted((root / folder).rglob("*.[ch]"))
+            if path.stem != "failpoint"]
+
+
+def unarmed(root, programs):
+    """What keeps a failpoint from being hit without anybody noticing: it is compiled in and given to nobody, or given to a program
+    that does not have it."""
+    for path in sources(root):
+        for argument in FAILPOINT.findall(path.read_text()):
+            if argument.strip('"') == argument:
+                yield f"{path}: a failpoint without a name of its own: {argument}"
+            elif argument.strip('"') not in ALL_FAILPOINTS:
+                yield f"{path}: the failpoint {argument} is given to no daemon"
+    for kind, names in FAILPOINTS.items():
+        program = (programs / f"trabajos-{kind}").read_bytes()
+        for name in names:
+            if name.encode() + b"\0" not in program:
+                yield f"{programs}: trabajos-{kind} does not have the failpoint {name}"
 
 
 class FaultStack(trabajos.Stack):
@@ -129,8 +154,8 @@ class Member:
 class Fleet:
     """All daemons; a keeper starts those again that died, each time with the next failpoint, and wakes those that froze themselves."""
 
-    def __init__(self, stack, proxy, seed, slots=3):
-        self.stack, self.proxy = stack, proxy
+    def __init__(self, stack, proxy, seed, receiver, failpoints, slots=3):
+        self.stack, self.proxy, self.receiver = stack, proxy, receiver
         self.dice = random.Random(f"{seed} fleet")
         self.hits_path = stack.dir / "failpoints"
         self.hits_path.unlink(missing_ok=True)
@@ -138,7 +163,7 @@ class Fleet:
         self.absences = []  # (member, from, until): it could not hear or speak, or not all of the time
         self.problems = []
         self.armed = False
-        self.queues = {kind: [] for kind in FAILPOINTS}
+        self.failpoints, self.queues = failpoints, {kind: [] for kind in FAILPOINTS}
         self.lock = threading.RLock()
         self.stopping = threading.Event()
         self.members = {name: self.member(name, slots) for name in (*FRONTENDS, *OBSERVERS, *WORKERS, *GUESTS)}
@@ -147,7 +172,8 @@ class Fleet:
 
     def member(self, name, slots):
         options = {"KAFKA_BOOTSTRAP": f"127.0.0.1:{self.proxy.ports['kafka']}", "POSTGRES_PORT": self.proxy.ports[f"pg-{name}"],
-                   "LEASE_S": LEASE_S, "MAX_ATTEMPTS": MAX_ATTEMPTS, "FAILPOINT_LOG": self.hits_path, "LOG_LEVEL": "info"}
+                   "LEASE_S": LEASE_S, "MAX_ATTEMPTS": MAX_ATTEMPTS, "FAILPOINT_LOG": self.hits_path, "LOG_LEVEL": "info",
+                   "WEBHOOK_ALLOW": self.receiver}
         if name in FRONTENDS:
             del options["LEASE_S"], options["MAX_ATTEMPTS"]
             return Member(name, "frontend", trabajos.frontend(self.stack, name, **options))
@@ -164,19 +190,21 @@ class Fleet:
 
     def next_failpoint(self, kind):
         if not self.queues[kind]:
-            self.queues[kind] = self.dice.sample(FAILPOINTS[kind], len(FAILPOINTS[kind]))
+            names = self.failpoints[kind]
+            self.queues[kind] = self.dice.sample(names, len(names))
         name = self.queues[kind].pop()
         if name in FAILING:
             return f"{name}=fail%20"
         action = "stop" if self.dice.random() < 0.2 else "kill"
-        return f"{name}={action}@{1 if name in SELDOM else self.dice.randrange(1, 80 if kind == 'frontend' else 30)}"
+        passes = 1 if name in SELDOM else PASSES.get(name, 79 if kind == "frontend" else 29)
+        return f"{name}={action}@{self.dice.randrange(1, passes + 1)}"
 
     def start(self, member):
         with self.lock:
             options = member.daemon.options
             for name in ("FAILPOINTS", "FAILPOINT_SEED", "LD_PRELOAD", "FAKETIME", "DONT_FAKE_MONOTONIC"):
                 options.pop(name, None)
-            if self.armed:
+            if self.armed and member.kind in self.failpoints:
                 chosen = [self.next_failpoint(member.kind) for _ in range(2)]
                 options |= {"FAILPOINTS": ",".join(chosen), "FAILPOINT_SEED": self.dice.randrange(1 << 30)}
             if member.clock_s and FAKETIME:
