@@ -18,10 +18,11 @@
 #include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 static char dir[64];
-static int dir_fd, listener, other_listener;
+static int dir_fd, listener, other_listener, local_listener;
 
 static void write_file(const char *name, const char *text) {
 	AUTO_CLOSE int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -46,6 +47,12 @@ static uint16_t port_of(int fd) {
 	return ntohs(address_of(fd).sin_port);
 }
 
+static int local_socket(struct sockaddr_un *address) {
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	(void)snprintf(address->sun_path, sizeof address->sun_path, "%s/trees/other/socket", dir);
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
 static int setup(void **state) {
 	(void)state;
 	(void)snprintf(dir, sizeof(dir), "/tmp/trabajos-confine-XXXXXX");
@@ -59,6 +66,10 @@ static int setup(void **state) {
 	static const char *const files[] = {
 		"mirrors/own.git/HEAD", "mirrors/other.git/HEAD", "trees/own/a", "trees/other/a", "ca.pem"};
 	for (size_t i = 0; i < COUNT_OF(files); i++) write_file(files[i], "as it was\n");
+	struct sockaddr_un address;
+	local_listener = local_socket(&address);
+	assert_int_equal(
+		bind(local_listener, (const struct sockaddr *)&address, sizeof address) | listen(local_listener, 5), 0);
 	return 0;
 }
 
@@ -67,6 +78,7 @@ static int teardown(void **state) {
 	close(dir_fd);
 	close(listener);
 	close(other_listener);
+	close(local_listener);
 	return folder_remove(AT_FDCWD, dir);
 }
 
@@ -182,6 +194,17 @@ static bool connects_by_sending(void) {
 	return sendmmsg(third, &message, 1, MSG_FASTOPEN) == 1 || done;
 }
 
+static bool connects_locally(void) {
+	struct sockaddr_un address;
+	AUTO_CLOSE int fd = local_socket(&address);
+	return fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+}
+
+static int dial_this_machine(void) {
+	HOLDS(!connects_locally() && errno == EACCES);
+	return 0;
+}
+
 static int dial_in_other_words(void) {
 	HOLDS(!connects_by(AF_INET, 262 /* MPTCP */) && errno == EACCES);
 	HOLDS(!connects_by(AF_INET, 256 /* SMC */) && errno == EACCES);
@@ -234,9 +257,14 @@ static void no_other_protocol_and_no_early_data_lead_to_other_ports(void **state
 	expect_confined(dial_in_other_words);
 }
 
+static void no_service_of_this_machine_can_be_reached_by_its_file(void **state) {
+	(void)state;
+	expect_confined(dial_this_machine);
+}
+
 static void without_it_others_are_within_reach(void **state) {
 	(void)state;
-	assert_true(connects(listener) && connects(other_listener));
+	assert_true(connects(listener) && connects(other_listener) && connects_locally());
 	assert_true(opens("/etc/passwd", O_RDONLY) && opens("/proc/self/mounts", O_RDONLY) && opens("/dev/zero", O_RDONLY));
 	assert_true(opens("mirrors/other.git/HEAD", O_RDWR));
 	assert_true(opens("trees/other/a", O_RDWR));
@@ -250,6 +278,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(of_the_system_it_reads_what_it_needs_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_connects_to_its_own_port_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_other_protocol_and_no_early_data_lead_to_other_ports, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_service_of_this_machine_can_be_reached_by_its_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_it_others_are_within_reach, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

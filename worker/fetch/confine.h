@@ -9,6 +9,6 @@
 #include <stdint.h>
 
 // mirror_fd, trees_fd: the URL's own folders; port: its server's, the only one for TCP beside a name server's (from Linux 6.7
-// on), nor is there another protocol than TCP and UDP. Where the kernel has no Landlock (or one older than Linux 5.19) it does nothing.
-// -1: outcome is set.
+// on), nor is there another protocol than TCP and UDP, nor a socket that is a file. Where the kernel has no Landlock (or one older
+// than Linux 5.19) it does nothing. -1: outcome is set.
 int confine_to(int mirror_fd, int trees_fd, uint16_t port, struct outcome *outcome) MUST_USE;
