@@ -183,15 +183,7 @@ static bool may_make(int own) {
 	return own >= 0 && faccessat(own, ".", W_OK, AT_EACCESS) == 0;
 }
 
-static void use(struct limits *limits, int own, bool memory, bool processes) {
-	limits->own[limits->count++] = own;
-	limits->memory = limits->memory || memory;
-	limits->processes = limits->processes || processes;
-	if (memory) limits->memory_at = (int)limits->count - 1;
-	if (processes) limits->processes_at = (int)limits->count - 1;
-}
-
-// "cpu" and "cpuacct" are one hierarchy on most machines. -1: it is another than those.
+// -1: it is in none of the hierarchies that are used.
 static int find_used(const struct limits *limits, int own) {
 	struct stat info, used;
 	for (size_t i = 0; i < limits->count; i++)
@@ -199,25 +191,34 @@ static int find_used(const struct limits *limits, int own) {
 	return -1;
 }
 
-static void use_cpuacct(struct limits *limits, const char *cgroups, const char *mounts) {
-	AUTO_CLOSE int own = open_own(cgroups, mounts, "cpuacct");
-	if (!may_make(own)) return;
-	limits->cpu_at = find_used(limits, own);
-	if (limits->cpu_at >= 0) return;
-	use(limits, steal_fd(&own), false, false);
-	limits->cpu_at = (int)limits->count - 1;
+// Takes *own, and returns its hierarchy's index: several controllers may stand in one, as "cpu" and "cpuacct" do on most machines.
+static int use(struct limits *limits, int *own) {
+	int at = find_used(limits, *own);
+	if (at >= 0) return at;
+	limits->own[limits->count] = steal_fd(own);
+	return (int)limits->count++;
+}
+
+static void use_memory(struct limits *limits, int at) {
+	limits->memory = true;
+	limits->memory_at = at;
+}
+
+static void use_processes(struct limits *limits, int at) {
+	limits->processes = true;
+	limits->processes_at = at;
 }
 
 static void try_v1(struct limits *limits, const char *cgroups, const char *mounts) {
-	static const char *const controllers[] = {"memory", "pids", "cpu"};
+	static const char *const controllers[] = {"memory", "pids", "cpu", "cpuacct"};
 	for (size_t i = 0; i < COUNT_OF(controllers); i++) {
-		int own = open_own(cgroups, mounts, controllers[i]);
-		if (may_make(own))
-			use(limits, own, i == 0, i == 1);
-		else if (own >= 0)
-			close(own);
+		AUTO_CLOSE int own = open_own(cgroups, mounts, controllers[i]);
+		if (!may_make(own)) continue;
+		int at = use(limits, &own);
+		if (i == 0) use_memory(limits, at);
+		if (i == 1) use_processes(limits, at);
+		if (i == 3) limits->cpu_at = at;
 	}
-	use_cpuacct(limits, cgroups, mounts);
 	// The cpu controller alone is fairness, not a limit.
 	if (limits->memory || limits->processes) limits->version = 1;
 }
@@ -272,8 +273,9 @@ static void try_v2(struct limits *limits, const char *cgroups, const char *mount
 		if (own < 0) return;
 	}
 	limits->version = 2;
-	use(limits, steal_fd(&own), memory, processes);
-	limits->cpu_at = 0; // every group of version 2 counts it
+	limits->cpu_at = use(limits, &own); // every group of version 2 counts it
+	if (memory) use_memory(limits, limits->cpu_at);
+	if (processes) use_processes(limits, limits->cpu_at);
 }
 
 const char *limits_kind(const struct limits *limits) {
