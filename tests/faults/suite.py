@@ -154,7 +154,7 @@ class Run:
 def play(stack, plan, tell):
     """A run from its beginning until its check."""
     began = time.monotonic()
-    amiss = list(unarmed(trabajos.ROOT, trabajos.BIN))
+    amiss = list(unarmed(trabajos.ROOT, trabajos.BIN, plan.failpoints))
     assert not amiss, "\n".join(amiss)
     stack.reset()
     with contextlib.closing(Run(stack, plan, tell)) as run:

@@ -21,7 +21,7 @@ def built(tmp_path):
 
 
 def test_each_failpoint_of_the_sources_is_given_to_a_daemon(built):
-    assert list(world.unarmed(ROOT, built)) == []
+    assert list(world.unarmed(ROOT, built, world.FAILPOINTS)) == []
 
 
 def test_each_failpoint_that_is_given_is_in_the_sources():
@@ -32,9 +32,9 @@ def test_each_failpoint_that_is_given_is_in_the_sources():
 @pytest.mark.parametrize("text", ['failpoint("new.point");', 'if (failpoint_fails("new.point")) return;', "failpoint(name);"])
 def test_a_failpoint_that_nobody_is_given_is_found(built, text):
     (built / "lib/new.c").write_text(text)
-    assert len(list(world.unarmed(built, built))) == 1
+    assert len(list(world.unarmed(built, built, world.FAILPOINTS))) == 1
 
 
 def test_a_failpoint_that_its_program_does_not_have_is_found(built):
     (built / "trabajos-observer").write_bytes(b"webhook.taken\0")
-    assert any("webhook.posted" in each for each in world.unarmed(built, built))
+    assert any("webhook.posted" in each for each in world.unarmed(built, built, world.FAILPOINTS))

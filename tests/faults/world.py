@@ -49,7 +49,7 @@ def sources(root):
             if path.stem != "failpoint"]
 
 
-def unarmed(root, programs):
+def unarmed(root, programs, given):
     """What keeps a failpoint from being hit without anybody noticing: it is compiled in and given to nobody, or given to a program
     that does not have it."""
     for path in sources(root):
@@ -58,7 +58,7 @@ def unarmed(root, programs):
                 yield f"{path}: a failpoint without a name of its own: {argument}"
             elif argument.strip('"') not in ALL_FAILPOINTS:
                 yield f"{path}: the failpoint {argument} is given to no daemon"
-    for kind, names in FAILPOINTS.items():
+    for kind, names in given.items():
         program = (programs / f"trabajos-{kind}").read_bytes()
         for name in names:
             if name.encode() + b"\0" not in program:
