@@ -116,13 +116,18 @@ class Job:
         return spec
 
 
+def new_key():
+    """Never of the seed: a job is known by its key, also to another run of that seed on this machine."""
+    return str(uuid.uuid4())
+
+
 class Load:
     """Submits all jobs by some threads, so many a second at the most, and insists until each is accepted."""
 
     def __init__(self, stack, fleet, hooks, seed, count, per_s, threads=16):
         self.stack, self.fleet, self.hooks = stack, fleet, hooks
         dice = random.Random(f"{seed} jobs")
-        self.seed, self.per_s = seed, per_s
+        self.seed, self.per_s, self.run = seed, per_s, uuid.uuid4()
         self.jobs = [Job(number, dice) for number in range(count)]
         for job in self.jobs:
             job.hook = hooks.of_job(job)
@@ -133,7 +138,7 @@ class Load:
         self.lock = threading.Lock()
         self.producer = confluent_kafka.Producer({"bootstrap.servers": stack.env["KAFKA_BOOTSTRAP"], "acks": "all",
                                                   "message.timeout.ms": 5000, "log_level": 2})
-        self.poison = self.poisons(dice)
+        self.poison = self.poisons()
         self.schedule = Schedule(self)
         self.unsure = set()  # keys of records whose acknowledgement was never seen
         self.differing = []
@@ -170,23 +175,21 @@ class Load:
         headers = {"sub": self.subjects[job.user], "usuario": job.user, "spec": json.dumps(job.spec(commit))}
         return url, [(name, value.encode()) for name, value in headers.items()]
 
-    def poisons(self, dice):
+    def poisons(self):
         """Records that are no jobs: (key or None, value, headers, whether it has a usable key)."""
-        def key():
-            return str(uuid.UUID(int=dice.getrandbits(128), version=4))
         url, hook = self.repositories["quick"][0], self.hooks.hook("poison", True)
-        spec, hooked = json.dumps({"on_done": hook.asked}), str(uuid.UUID(int=dice.getrandbits(128), version=4))
+        spec, hooked = json.dumps({"on_done": hook.asked}), new_key()
         self.hooked[hooked] = hook
         return [
             (None, url, [], False),
             ("not-a-uuid", url, [], False),
-            (key(), "http://10.0.0.1/private.git", [], True),
-            (key(), b"\xff\xfe\x00", [], True),
-            (key(), "", [], True),
-            (key(), url, [("sub", b"\xff\xff"), ("usuario", b"x")], True),
-            (key(), url, [("sub", b"somebody"), ("usuario", b"somebody"), ("spec", b"{broken")], True),
-            (key(), url, [("sub", b"somebody"), ("usuario", b"n" * 600), ("spec", b'{"priority":1e9}')], True),
-            (key(), "x" * 100000, [], True),
+            (new_key(), "http://10.0.0.1/private.git", [], True),
+            (new_key(), b"\xff\xfe\x00", [], True),
+            (new_key(), "", [], True),
+            (new_key(), url, [("sub", b"\xff\xff"), ("usuario", b"x")], True),
+            (new_key(), url, [("sub", b"somebody"), ("usuario", b"somebody"), ("spec", b"{broken")], True),
+            (new_key(), url, [("sub", b"somebody"), ("usuario", b"n" * 600), ("spec", b'{"priority":1e9}')], True),
+            (new_key(), "x" * 100000, [], True),
             (hooked, "http://10.0.0.1/private.git", [("sub", b"somebody"), ("usuario", b"somebody"), ("spec", spec.encode())], True),
         ]
 
@@ -222,7 +225,7 @@ class Load:
     def add(self, session, job, dice):
         """The key, or None where it was not accepted."""
         url, commit = self.repositories[job.kind]
-        headers = {"Idempotency-Key": f"{self.seed}-{job.number}"} if job.idempotent else {}
+        headers = {"Idempotency-Key": f"{self.run}-{job.number}"} if job.idempotent else {}
         if job.way == "add":
             hook = {"on_done": job.hook.url} if job.hook else {}
             answer = self.post(session, job, "/add", dice, headers=headers, data={
@@ -231,8 +234,8 @@ class Load:
         answer = self.post(session, job, "/api/v1/trabajos", dice, headers=headers, json={"url": url, **job.spec(commit)})
         return answer.json()["key"] if answer is not None else None
 
-    def put(self, job, dice):
-        key = job.key or str(uuid.UUID(int=dice.getrandbits(128), version=4))
+    def put(self, job):
+        key = job.key or new_key()
         with self.lock:
             self.unsure.add(key)
             self.note_hook(key, job)
@@ -245,7 +248,7 @@ class Load:
     def submit(self, session, job):
         dice = random.Random(f"{self.seed} {job.number}")
         while not self.stopping.is_set():
-            key = self.put(job, dice) if job.way == "kafka" else self.add(session, job, dice)
+            key = self.put(job) if job.way == "kafka" else self.add(session, job, dice)
             if key:
                 break
             time.sleep(0.1 + dice.random() / 5)
@@ -269,7 +272,7 @@ class Load:
         job = Job(len(self.jobs), random.Random(f"{self.seed} now {len(self.jobs)}"))
         job.kind, job.retries, job.group, job.delay_s, job.way, job.priority = kind, 0, None, None, "kafka", 100
         job.hook = self.hooks.of_job(job)
-        job.key = self.put(job, random.Random(f"{self.seed} {job.number}"))
+        job.key = self.put(job)
         if job.key:
             with self.lock:
                 self.jobs.append(job)
