@@ -112,6 +112,13 @@ static void drain_over(void *arg) {
 		give_back_now(run);
 }
 
+// What waits to run alone has not begun: another worker need not wait for what runs here.
+static void give_back_waiting(struct worker *worker) {
+	for (int64_t i = 0; i < worker->config.slots; i++)
+		if (worker->slots[i] && job_waits(worker->slots[i])) job_stop(worker->slots[i], JOB_STOP_GIVE_BACK);
+	if (worker_busy_slots(worker) > 0) lease_give_back_strays(worker->lease);
+}
+
 static void asked_to_stop(int signal, void *arg) {
 	struct run *run = arg;
 	struct worker *worker = &run->worker;
@@ -123,6 +130,7 @@ static void asked_to_stop(int signal, void *arg) {
 	worker->phase = WORKER_DRAINING;
 	ingest_ask_stop(worker->ingest);
 	loop_timer_set(run->drain_over, worker->config.drain_s * 1000);
+	give_back_waiting(worker);
 	if (worker_busy_slots(worker) == 0) leave(run);
 }
 
@@ -151,7 +159,7 @@ bool worker_keeps_to_one(const struct worker *worker) {
 
 void worker_next_alone(struct worker *worker) {
 	struct job *next = NULL;
-	if (lease_gives_back(worker->lease)) return;
+	if (worker->phase != WORKER_SERVING || lease_gives_back(worker->lease)) return;
 	for (int64_t i = 0; i < worker->config.slots; i++) {
 		if (!worker->slots[i]) continue;
 		if (!job_waits(worker->slots[i])) return;
@@ -162,7 +170,7 @@ void worker_next_alone(struct worker *worker) {
 
 void worker_slot_freed(struct worker *worker) {
 	metric_set(&slots_busy, worker_busy_slots(worker));
-	if (worker->phase == WORKER_SERVING || worker->phase == WORKER_DRAINING) worker_next_alone(worker);
+	worker_next_alone(worker);
 	if (worker->phase == WORKER_SERVING) claim_soon(worker->claimer);
 	if (worker->phase == WORKER_DRAINING && worker_busy_slots(worker) == 0) leave(run_of(worker));
 }

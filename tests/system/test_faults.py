@@ -236,6 +236,30 @@ def test_a_job_that_kills_its_worker_every_time_ends_as_a_dead_letter_and_hurts_
     assert finished_once(stack, [*beside, *others])
 
 
+def test_a_job_that_waits_to_run_alone_goes_back_as_soon_as_its_worker_is_asked_to_stop(stack, users, no_worker, script):
+    options = {"LEASE_S": 3, "MAX_ATTEMPTS": 2}
+    last_try = users["user"].add(script("echo up; if [ $TRABAJO_ATTEMPT = 1 ]; then sleep 300; fi").url)
+
+    def has(key, status, attempt):
+        return stack.sql("SELECT status, attempt FROM trabajos WHERE key = %s", key) == [(status, attempt)]
+    lost, full, free = (trabajos.worker(stack, name, WORKER_SLOTS=slots, **options) for name, slots in (("lost", 1), ("full", 2), ("free", 1)))
+    with trabajos.running(trabajos.observer(stack, "reaper", **options), lost):
+        trabajos.wait_for("it runs", lambda: stack.sql("SELECT count(*) FROM logs WHERE key = %s", last_try) == [(1,)])
+        long = users["user2"].add(script("sleep 300").url)
+        with trabajos.running(full):
+            trabajos.wait_for("another one runs", lambda: has(long, "Running", 1))
+            lost.kill()
+            trabajos.wait_for("it waits beside the other one", lambda: has(last_try, "Running", 2))
+            full.process.terminate()
+            trabajos.wait_for("it goes back", lambda: has(last_try, "Queued", 2))
+            with trabajos.running(free):
+                assert users["user"].await_end(last_try) == "Finished"
+            assert has(long, "Running", 1)
+            users["user2"].get(f"/api/v1/trabajos/{long}/cancel", method="POST")
+            assert users["user2"].await_end(long) == "Cancelled"
+            assert full.process.wait(20) == 0
+
+
 def test_bad_configuration_ends_the_start_with_a_line_that_names_the_option(stack):
     for program, option, value in (("trabajos-worker", "WORKER_SLOTS", "many"), ("trabajos-frontend", "FRONTEND_LISTEN", "nowhere"),
                                    ("trabajos-observer", "SCALE_MAX", "-1"), ("trabajos-worker", "WORKER_ISOLATION", "some")):
