@@ -50,7 +50,7 @@ static void on_events(uint32_t events, void *arg);
 // Until it is signalled, or ms later: -1.
 static int nap(struct kafka_producer *producer, int64_t ms) {
 	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
@@ -160,7 +160,11 @@ static int client_open(struct kafka_producer *producer, struct error *error) {
 	rd_kafka_queue_io_event_enable(producer->queue, producer->fd, &one, sizeof(one));
 	producer->watch = loop_fd_add(producer->loop, producer->fd, EPOLLIN, on_events, producer);
 	pthread_mutex_init(&producer->lock, NULL);
-	pthread_cond_init(&producer->change, NULL);
+	pthread_condattr_t attributes;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&producer->change, &attributes);
+	pthread_condattr_destroy(&attributes);
 	producer->wanted = true;
 	if (pthread_create(&producer->prober, NULL, probe, producer)) mem_die("kafka: no thread");
 	return 0;
