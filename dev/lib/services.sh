@@ -122,7 +122,8 @@ run_keycloak() {
     merged_realm >"$home/data/import/cloudcomputing-realm.json"
     for each in lib conf providers themes; do ln -sfn "$app/$each" "$home/$each"; done
     cd "$home" || exit
-    # As bin/kc.sh does, but with exec, C1 only (its life is short) and its own home.
+    # As bin/kc.sh does, but with exec, C1 only (its life is short) and its own home. Somebody who asks for two tokens at a time gets
+    # both: with brute force protection Keycloak refuses the second (401) unless it is told.
     become keycloak "HOME=$home" KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin -- \
         "$java" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xms64m -Xmx512m -XX:MetaspaceSize=96M -XX:+ExitOnOutOfMemoryError \
         -Dfile.encoding=UTF-8 -Duser.language=en -Duser.country=US \
@@ -132,6 +133,7 @@ run_keycloak() {
         -Djava.util.logging.manager=org.jboss.logmanager.LogManager -Dpicocli.disable.closures=true \
         -Dquarkus-log-max-startup-records=10000 -cp "$home/lib/quarkus-run.jar" \
         io.quarkus.bootstrap.runner.QuarkusEntryPoint start --optimized --import-realm --cache=local \
+        --spi-brute-force-protector--default-brute-force-detector--allow-concurrent-requests=true \
         "--db-url=jdbc:h2:file:$home/data/h2/keycloakdb;NON_KEYWORDS=VALUE" --http-enabled=true --http-host=127.0.0.1 \
         "--http-port=$(port keycloak)" "--http-management-port=$(port keycloak-management)" \
         "--hostname=http://localhost:$(port keycloak)"

@@ -108,7 +108,7 @@ class Stack:
     def token(self, user):
         answer = requests.post(self.env["KEYCLOAK_ISSUER"] + "/protocol/openid-connect/token", timeout=20, data={
             "grant_type": "password", "client_id": "nodejs-microservice", "username": user, "password": user})
-        answer.raise_for_status()
+        assert answer.ok, f"no token for {user}: {answer.status_code} {answer.text}; {self.run('logs', 'keycloak').stdout[-2000:]}"
         return answer.json()["access_token"]
 
     def keycloak_admin(self):
