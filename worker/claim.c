@@ -9,6 +9,7 @@
 #include "worker/job.h"
 #include "worker/job_count.h"
 #include "worker/lease.h"
+#include "worker/slots.h"
 #include "worker/statements.h"
 
 #define POLL_MS              1000
@@ -45,7 +46,7 @@ static size_t take(struct claimer *claimer, const struct db_result *result) {
 		taken++;
 		bool must_be_alone = job_claimed_alone(worker, result, row);
 		alone += must_be_alone;
-		if (must_be_alone && worker_keeps_to_one(worker)) {
+		if (must_be_alone && slots_keep_to_one(worker)) {
 			others++;
 			continue;
 		}
@@ -55,7 +56,7 @@ static size_t take(struct claimer *claimer, const struct db_result *result) {
 	metric_add(&claimed_jobs, (int64_t)(taken - others));
 	claimer->one_by_one = others > 0 || (claimer->one_by_one && alone > 0);
 	if (others > 0) lease_give_back_strays(worker->lease);
-	worker_next_alone(worker);
+	slots_begin_alone(worker);
 	return taken;
 }
 
@@ -82,7 +83,7 @@ static void answered(enum db_status status, const struct db_result *result, cons
 	if (taken > 0) claimer->contended = 0;
 	if (claimer->again) {
 		claim(claimer);
-	} else if (candidates > taken && worker_free_slots(claimer->worker) > 0) {
+	} else if (candidates > taken && slots_free(claimer->worker) > 0) {
 		loop_timer_set(claimer->timer, lifecycle_backoff_ms(claimer->contended++, CONTENDED_MS, POLL_MS));
 	} else {
 		arm_poll(claimer);
@@ -90,8 +91,8 @@ static void answered(enum db_status status, const struct db_result *result, cons
 }
 
 static bool may_claim(const struct worker *worker) {
-	return worker->phase == WORKER_SERVING && !worker->drained_by_ledger && worker_free_slots(worker) > 0 &&
-	       !worker_keeps_to_one(worker) && !worker_resting(worker) && !disk_full(worker->disk) &&
+	return worker->phase == WORKER_SERVING && !worker->drained_by_ledger && slots_free(worker) > 0 &&
+	       !slots_keep_to_one(worker) && !worker_resting(worker) && !disk_full(worker->disk) &&
 	       db_session_ready(worker->ledger);
 }
 
@@ -105,7 +106,7 @@ static void claim(struct claimer *claimer) {
 	}
 	struct db_params *params = db_params_new();
 	db_text(params, worker->id);
-	db_int(params, claimer->one_by_one ? 1 : worker_free_slots(worker));
+	db_int(params, claimer->one_by_one ? 1 : slots_free(worker));
 	db_int(params, worker->config.lease_s);
 	db_int(params, worker->config.user_running);
 	db_text(params, worker->config.weights_json);

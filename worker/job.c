@@ -10,6 +10,7 @@
 #include "worker/job_internal.h"
 #include "worker/job_limits.h"
 #include "worker/reuse_ask.h"
+#include "worker/slots.h"
 #include "worker/statements.h"
 
 #include <string.h>
@@ -276,7 +277,7 @@ void job_start(struct worker *worker, const struct db_result *claimed, size_t ro
 	job->grace = loop_timer_new(worker->loop, grace_passed, job);
 	job->again = loop_timer_new(worker->loop, job_finish_again, job);
 	detail_init(&job->detail, worker->sandbox);
-	worker_slot_taken(worker);
+	slots_changed(worker);
 	if (job->cancelled_before) {
 		job->stop = JOB_STOP_CANCEL;
 		outcome_set(&job->outcome, OUTCOME_CANCELLED, BLAME_USER, "cancelled before it ran again");

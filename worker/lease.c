@@ -6,6 +6,7 @@
 #include "lib/mem.h"
 #include "worker/claim.h"
 #include "worker/job.h"
+#include "worker/slots.h"
 #include "worker/statements.h"
 
 #include <string.h>
@@ -155,7 +156,7 @@ static void gave_back(enum db_status status, const struct db_result *result, con
 		log_error(log_m("cannot give jobs back"), log_e(error));
 	if (status == DB_OK && db_rows(result) > 0)
 		log_info(log_m("given back to the queue"), log_i("jobs", (int64_t)db_rows(result)));
-	if (status == DB_OK && lease->doubts == 0) worker_next_alone(lease->worker);
+	if (status == DB_OK && lease->doubts == 0) slots_begin_alone(lease->worker);
 	if (lease->worker->phase == WORKER_SERVING) claim_soon(lease->worker->claimer);
 }
 

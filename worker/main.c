@@ -20,6 +20,7 @@
 #include "worker/note.h"
 #include "worker/options.h"
 #include "worker/sandbox_show.h"
+#include "worker/slots.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -45,21 +46,6 @@ struct run {
 	struct loop_timer *drain_over, *leave_over;
 	bool ledger_prepared, given_back, left;
 };
-
-static struct metric slots_total = {
-	.name = "trabajos_worker_slots", .help = "jobs that can run at the same time", .type = METRIC_GAUGE};
-static struct metric slots_busy = {
-	.name = "trabajos_worker_busy", .help = "jobs that are fetched, run or written", .type = METRIC_GAUGE};
-
-int64_t worker_busy_slots(const struct worker *worker) {
-	int64_t busy = 0;
-	for (int64_t i = 0; i < worker->config.slots; i++) busy += worker->slots[i] != NULL;
-	return busy;
-}
-
-int64_t worker_free_slots(const struct worker *worker) {
-	return worker->config.slots - worker_busy_slots(worker);
-}
 
 static struct run *run_of(struct worker *worker) {
 	return (struct run *)((char *)worker - offsetof(struct run, worker));
@@ -97,11 +83,10 @@ static void leave_over(void *arg) {
 }
 
 static void give_back_now(struct run *run) {
-	int64_t busy = worker_busy_slots(&run->worker);
+	int64_t busy = slots_busy(&run->worker);
 	if (busy > 0) log_info(log_m("giving jobs back"), log_i("jobs", busy));
-	for (int64_t i = 0; i < run->worker.config.slots; i++)
-		if (run->worker.slots[i]) job_stop(run->worker.slots[i], JOB_STOP_GIVE_BACK);
-	if (worker_busy_slots(&run->worker) > 0) loop_timer_set(run->leave_over, LEAVE_MS);
+	slots_give_back(&run->worker);
+	if (slots_busy(&run->worker) > 0) loop_timer_set(run->leave_over, LEAVE_MS);
 }
 
 static void drain_over(void *arg) {
@@ -112,13 +97,6 @@ static void drain_over(void *arg) {
 		give_back_now(run);
 }
 
-// What waits to run alone has not begun: another worker need not wait for what runs here.
-static void give_back_waiting(struct worker *worker) {
-	for (int64_t i = 0; i < worker->config.slots; i++)
-		if (worker->slots[i] && job_waits(worker->slots[i])) job_stop(worker->slots[i], JOB_STOP_GIVE_BACK);
-	if (worker_busy_slots(worker) > 0) lease_give_back_strays(worker->lease);
-}
-
 static void asked_to_stop(int signal, void *arg) {
 	struct run *run = arg;
 	struct worker *worker = &run->worker;
@@ -126,16 +104,12 @@ static void asked_to_stop(int signal, void *arg) {
 		if (!run->given_back) give_back_now(run);
 		return;
 	}
-	log_info(log_m("stopping"), log_i("signal", signal), log_i("running", worker_busy_slots(worker)));
+	log_info(log_m("stopping"), log_i("signal", signal), log_i("running", slots_busy(worker)));
 	worker->phase = WORKER_DRAINING;
 	ingest_ask_stop(worker->ingest);
 	loop_timer_set(run->drain_over, worker->config.drain_s * 1000);
-	give_back_waiting(worker);
-	if (worker_busy_slots(worker) == 0) leave(run);
-}
-
-void worker_slot_taken(struct worker *worker) {
-	metric_set(&slots_busy, worker_busy_slots(worker));
+	slots_give_back_waiting(worker);
+	if (slots_busy(worker) == 0) leave(run);
 }
 
 void worker_attempt_ended(struct worker *worker, bool started) {
@@ -151,28 +125,11 @@ bool worker_resting(const struct worker *worker) {
 	return worker->broken >= BROKEN_MOST && loop_now_ms() < worker->rest_until_ms;
 }
 
-bool worker_keeps_to_one(const struct worker *worker) {
-	for (int64_t i = 0; i < worker->config.slots; i++)
-		if (worker->slots[i] && job_alone(worker->slots[i])) return true;
-	return false;
-}
-
-void worker_next_alone(struct worker *worker) {
-	struct job *next = NULL;
-	if (worker->phase != WORKER_SERVING || lease_gives_back(worker->lease)) return;
-	for (int64_t i = 0; i < worker->config.slots; i++) {
-		if (!worker->slots[i]) continue;
-		if (!job_waits(worker->slots[i])) return;
-		next = worker->slots[i];
-	}
-	if (next) job_begin(next);
-}
-
 void worker_slot_freed(struct worker *worker) {
-	metric_set(&slots_busy, worker_busy_slots(worker));
-	worker_next_alone(worker);
+	slots_changed(worker);
+	slots_begin_alone(worker);
 	if (worker->phase == WORKER_SERVING) claim_soon(worker->claimer);
-	if (worker->phase == WORKER_DRAINING && worker_busy_slots(worker) == 0) leave(run_of(worker));
+	if (worker->phase == WORKER_DRAINING && slots_busy(worker) == 0) leave(run_of(worker));
 }
 
 // ---- what wakes the worker
@@ -186,7 +143,7 @@ static void arrived(void *arg) {
 	struct run *run = arg;
 	claim_soon(run->worker.claimer);
 	// More may have come than this worker can take: the idle ones hear of it.
-	if (worker_free_slots(&run->worker) == 0) ledger_tap(run->tap);
+	if (slots_free(&run->worker) == 0) ledger_tap(run->tap);
 }
 
 static void requeued(void *arg) {
@@ -404,13 +361,10 @@ static void start_ingest(struct run *run) {
 static void start(struct run *run) {
 	struct worker *worker = &run->worker;
 	AUTO_ERROR struct error error = {0};
-	metrics_register(&slots_total);
-	metrics_register(&slots_busy);
 	job_count_register();
 	artifacts_register();
-	metric_set(&slots_total, worker->config.slots);
 	uuid_v7(worker->id);
-	worker->slots = mem_zalloc_array((size_t)worker->config.slots, sizeof(struct job *));
+	slots_open(worker);
 	worker->loop = loop_new();
 	open_sandbox(worker);
 	sandbox_show_log(worker->sandbox);
@@ -470,7 +424,7 @@ static void stop(struct run *run) {
 	giturl_rules_free(worker->git_rules);
 	giturl_rules_free(worker->webhook_rules);
 	loop_free(worker->loop);
-	free(worker->slots);
+	slots_close(worker);
 	options_clear();
 	log_info(log_m("stopped"));
 }

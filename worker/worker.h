@@ -61,16 +61,9 @@ struct worker {
 	bool drained_by_ledger;      // workers.draining is set: no more claims, but the process stays
 };
 
-int64_t worker_free_slots(const struct worker *worker);
-int64_t worker_busy_slots(const struct worker *worker);
-// A job has taken its slot.
-void worker_slot_taken(struct worker *worker);
 // An attempt has ended; `started` false: it could not be started by a fault of this machine.
 void worker_attempt_ended(struct worker *worker, bool started);
 // Whether this worker has failed to start job after job and waits before it tries again.
 bool worker_resting(const struct worker *worker);
 // A job has left its slot: claim anew, or go on with the stop.
 void worker_slot_freed(struct worker *worker);
-// Whether a job is here that must run alone; it does as soon as nothing else is here (worker_next_alone: look whether it can).
-bool worker_keeps_to_one(const struct worker *worker);
-void worker_next_alone(struct worker *worker);

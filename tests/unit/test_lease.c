@@ -9,17 +9,17 @@ static struct worker worker;
 static struct loop_timer *patience;
 static bool began; // a job that must run alone
 
-// ---- the worker's main, with no slot
+// ---- the worker's main and its slots, of which there is none
 
-int64_t worker_free_slots(const struct worker *self UNUSED) {
+int64_t slots_free(const struct worker *self UNUSED) {
 	return 0;
 }
 
-int64_t worker_busy_slots(const struct worker *self UNUSED) {
+int64_t slots_busy(const struct worker *self UNUSED) {
 	return 0;
 }
 
-void worker_slot_taken(struct worker *self UNUSED) {}
+void slots_changed(struct worker *self UNUSED) {}
 
 void worker_attempt_ended(struct worker *self UNUSED, bool started UNUSED) {}
 
@@ -29,11 +29,11 @@ bool worker_resting(const struct worker *self UNUSED) {
 
 void worker_slot_freed(struct worker *self UNUSED) {}
 
-bool worker_keeps_to_one(const struct worker *self UNUSED) {
+bool slots_keep_to_one(const struct worker *self UNUSED) {
 	return true;
 }
 
-void worker_next_alone(struct worker *self) {
+void slots_begin_alone(struct worker *self) {
 	if (lease_gives_back(self->lease)) return;
 	began = true;
 	loop_stop(self->loop);
