@@ -3276,6 +3276,10 @@ BEGIN
     RETURN NULL;
 END $$;
 $migration$)
+,(24, 'begun', $migration$-- An attempt begins when its claim has found it, not when the claim's transaction began: that may be before another job of its
+-- concurrency key had ended, and then the two seemed to run at once.
+ALTER TABLE attempts ALTER started_at SET DEFAULT clock_timestamp();
+$migration$)
     ) AS migrations (version, name, body) ORDER BY version LOOP
         CONTINUE WHEN EXISTS (SELECT FROM migraciones AS done WHERE done.version = step.version);
         EXECUTE step.body;

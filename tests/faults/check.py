@@ -291,12 +291,20 @@ def overlaps_end(facts):
 
 
 def most_at_once(intervals):
-    moments = sorted([(begin, 1) for begin, _ in intervals] + [(end, -1) for _, end in intervals])
+    moments = sorted([(begin, 1) for begin, *_ in intervals] + [(end, -1) for _, end, *_ in intervals])
     most = now = 0
     for _, step in moments:
         now += step
         most = max(most, now)
     return most
+
+
+def meeting(intervals):
+    """Those that had not ended when the next one began, and for how long they went on."""
+    met = []
+    for begin, _, key in intervals:
+        met += [f"{other} and {key} for {until - begin:.3f} s" for since, until, other in intervals if other != key and since <= begin < until]
+    return "; ".join(met)
 
 
 def concurrency_limits_hold(facts):
@@ -307,14 +315,14 @@ def concurrency_limits_hold(facts):
         for number, attempt in attempts_of(facts, key).items():
             if attempt.finished is None:
                 continue
-            by_ledger.setdefault(asked.group, []).append((attempt.started, attempt.finished))
+            by_ledger.setdefault(asked.group, []).append((attempt.started, attempt.finished, key))
             lines = trace(facts.logs.get((key, number), ""))
             if not lost(attempt) and [line[0] for line in lines] == ["start", "end"]:
-                by_trace.setdefault(asked.group, []).append((lines[0][3], lines[1][3]))
+                by_trace.setdefault(asked.group, []).append((lines[0][3], lines[1][3], key))
     for what, groups in (("ledger", by_ledger), ("traces", by_trace)):
         for (user, name, limit, _), intervals in groups.items():
             if most_at_once(intervals) > limit:
-                yield f"concurrency key {name} of {user}: {most_at_once(intervals)} ran at once by the {what}, {limit} may"
+                yield f"concurrency key {name} of {user}: {most_at_once(intervals)} ran at once by the {what}, {limit} may: {meeting(intervals)}"
 
 
 def nothing_is_left(facts):

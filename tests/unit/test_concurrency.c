@@ -42,6 +42,22 @@ static void the_newest_post_replaces_however_they_arrive(void **state UNUSED) {
 	assert_sound();
 }
 
+// The claim begins, and waits while the job before ends.
+static void by_its_attempts_none_begins_before_the_one_before_has_ended(void **state UNUSED) {
+	struct db *claiming;
+	ADD(1, "ana", 0, "'k'", 1, false, "now()");
+	ADD(2, "ana", 0, "'k'", 1, false, "now()");
+	assert_claims(1, "ana");
+	assert_int_equal(db_open(&scratch.config, NULL, &claiming), 0);
+	assert_int_equal(db_script(claiming, "BEGIN; SELECT now()", NULL), DB_OK);
+	assert_int_equal(FINISH(1, 1, "Finished"), 1);
+	assert_int_equal(db_script(claiming, "SELECT trabajos_take('worker-2', 1, 30, 0, NULL); COMMIT", NULL), DB_OK);
+	db_close(claiming);
+	assert_says(
+		"SELECT b.started_at >= a.finished_at FROM attempts a, attempts b WHERE a.key = " KEY(1) " AND b.key = " KEY(2),
+		"t");
+}
+
 // A transaction that began before the waiting job was posted gives its place back after that.
 static void a_place_is_not_lost_between_an_older_transaction_and_a_newer_job(void **state UNUSED) {
 	struct db *older;
@@ -112,6 +128,7 @@ static void an_end_that_meets_a_heartbeat_and_a_cancel_is_written_whole(void **s
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(of_one_key_no_more_run_than_the_limit, empty),
+		cmocka_unit_test_setup(by_its_attempts_none_begins_before_the_one_before_has_ended, empty),
 		cmocka_unit_test_setup(a_newer_job_replaces_the_older_ones, empty),
 		cmocka_unit_test_setup(the_newest_post_replaces_however_they_arrive, empty),
 		cmocka_unit_test_setup(a_place_is_not_lost_between_an_older_transaction_and_a_newer_job, empty),
