@@ -327,8 +327,17 @@ class Load:
         job.replays.append({202: "queued", 409: "active", 404: "unknown"}[answer.status_code] if answer is not None else None)
         return job.replays[-1] == "queued"
 
+    def in_ledger(self, job):
+        try:
+            return bool(self.stack.sql("SELECT 1 FROM trabajos WHERE key = %s", job.key))
+        except psycopg2.Error:
+            return False
+
     def copy(self, job):
-        """The same record once more, and one of the same key that says something else: the first counts."""
+        """The same record once more, and one of the same key that says something else: what the ledger has counts. Before it has one,
+        either may come first: they stand in different partitions."""
+        if not self.in_ledger(job):
+            return False
         url, headers = self.record(job)
         self.produce(job.key, url, headers)
         return self.produce(job.key, self.repositories["broken" if job.kind != "broken" else "quick"][0], headers)

@@ -38,7 +38,7 @@ struct escape_suite {
 	int abstract, segment;         // what everybody outside may connect to, and attach
 	int forgotten;                 // a descriptor that every child inherits
 	char seal[DIGEST_TEXT];        // of the tree that all attacks share
-	char told[512];                // a variable of the attack's environment: "ESCAPE_TOLD=" and what the attacker knows
+	char told[PATH_MAX + 128];     // a variable of the attack's environment: "ESCAPE_TOLD=" and what the attacker knows
 };
 
 static struct escape_suite suite;
