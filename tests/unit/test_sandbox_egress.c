@@ -268,12 +268,15 @@ static void the_filter_cannot_be_changed_from_inside(void **state) {
 }
 
 // Of this test's own network namespace: other runs have theirs.
-static int count_slirps(void) {
+enum { SLIRPS_MOST = 64 };
+
+// Those in our network, another run's too.
+static size_t find_slirps(long pids[SLIRPS_MOST]) {
 	struct stat ours, theirs;
 	assert_int_equal(stat("/proc/self/ns/net", &ours), 0);
 	DIR *proc = opendir("/proc");
-	int found = 0;
-	for (struct dirent *entry; (entry = readdir(proc));) {
+	size_t found = 0;
+	for (struct dirent *entry; found < SLIRPS_MOST && (entry = readdir(proc));) {
 		AUTO_FREE char *network = mem_format("/proc/%s/ns/net", entry->d_name),
 			       *path = mem_format("/proc/%s/comm", entry->d_name);
 		if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || stat(network, &theirs) != 0 ||
@@ -281,10 +284,20 @@ static int count_slirps(void) {
 			continue;
 		AUTO_FCLOSE FILE *comm = fopen(path, "re");
 		char name[64] = "";
-		found += comm && fgets(name, sizeof(name), comm) && strncmp(name, "slirp4netns", strlen("slirp4netns")) == 0;
+		if (comm && fgets(name, sizeof(name), comm) && strncmp(name, "slirp4netns", strlen("slirp4netns")) == 0)
+			pids[found++] = strtol(entry->d_name, NULL, 10);
 	}
 	closedir(proc);
 	return found;
+}
+
+// Of those that were there the ones that still are.
+static size_t count_left(const long *before, size_t count) {
+	long now[SLIRPS_MOST];
+	size_t left = 0;
+	for (size_t i = find_slirps(now); i-- > 0;)
+		for (size_t k = 0; k < count; k++) left += now[i] == before[k];
+	return left;
 }
 
 static void nothing_of_it_is_left_when_the_job_has_ended(void **state) {
@@ -297,8 +310,10 @@ static void nothing_of_it_is_left_when_the_job_has_ended(void **state) {
 	}
 	rig_throw_spares_away(&rig);
 	cell_close_all(rig.sandbox);
-	for (int waited = 0; waited < 10000 && count_slirps() > 0; waited += 20) (void)poll(NULL, 0, 20);
-	assert_int_equal(count_slirps(), 0);
+	long slirps[SLIRPS_MOST];
+	size_t count = find_slirps(slirps);
+	for (int waited = 0; waited < 20000 && count_left(slirps, count) > 0; waited += 20) (void)poll(NULL, 0, 20);
+	assert_int_equal(count_left(slirps, count), 0);
 	assert_int_equal(rig_count_processes(rig.dir), 0);
 }
 

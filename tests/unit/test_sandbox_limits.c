@@ -385,6 +385,9 @@ static void a_process_that_fails_for_want_of_files_is_seen_however_soon_it_ends(
 
 static void a_process_that_fails_with_fewer_files_fails_for_something_else(void **state) {
 	(void)state;
+#ifdef COVERAGE
+	skip(); // at its end the attack opens files of its own: its counters
+#endif
 	ends_in_failure("descriptors-but-one", 0, false);
 	ends_in_failure("descriptors-closed-unseen", 0, false);
 }
