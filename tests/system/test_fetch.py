@@ -191,8 +191,9 @@ def test_a_fetch_that_is_killed_at_any_moment_leaves_nothing_that_hurts(place):
     assert len(list((place.dir / answer["tree"]).iterdir())) == answer["files"] == 300
 
 
+@pytest.mark.parametrize("by_commit", [False, True])
 @pytest.mark.parametrize("what", ["pack", "idx", "HEAD", "config", "packed-refs", "json"])
-def test_damage_is_noticed_and_repaired(place, what):
+def test_damage_is_noticed_and_repaired(place, what, by_commit):
     commit = place.commit(files={f"f{number}": os.urandom(1000).hex() for number in range(50)})
     answer = place.fetch()
     files = [path for path in place.dir.rglob("*") if path.is_file() and (path.name == what or path.suffix == "." + what)]
@@ -206,11 +207,26 @@ def test_damage_is_noticed_and_repaired(place, what):
     if what != "json":
         for path in place.dir.glob("trees/*/*.json"):
             path.unlink()
-    again = place.fetch()
+    again = place.fetch(ref=commit) if by_commit else place.fetch()
     assert again["commit"] == commit, again
     for path in (place.dir / again["tree"]).iterdir():
         assert path.read_text() == place.git("r.git", "cat-file", "blob", f"{commit}:{path.name}")
     assert again["tree"] == answer["tree"]
+
+
+@pytest.mark.parametrize("by_commit", [False, True])
+def test_one_wrong_byte_of_the_commit_is_noticed_and_repaired(place, by_commit):
+    commit = place.commit()
+    place.fetch()
+    pack, = place.dir.rglob("*.pack")
+    pack.chmod(0o600)
+    data = bytearray(pack.read_bytes())
+    data[20] ^= 0x55  # the commit comes first
+    pack.write_bytes(data)
+    for path in place.dir.glob("trees/*/*.json"):
+        path.unlink()
+    again = place.fetch(ref=commit) if by_commit else place.fetch()
+    assert again.get("commit") == commit, again
 
 
 def test_mirrors_and_trees_make_room_in_the_order_of_their_last_use(place):

@@ -235,7 +235,8 @@ def test_refs_with_names_that_are_none_are_left_out(place):
 
 @pytest.mark.parametrize("change", [
     lambda pack: pack[:len(pack) // 2], lambda pack: pack[:-30], lambda pack: b"", lambda pack: pack[:100],
-    lambda pack: pack[:200] + bytes(byte ^ 0x55 for byte in pack[200:300]) + pack[300:], lambda pack: pack.replace(b"PACK", b"KCAP"),
+    # at the end: a slow server says before the pack how far it is
+    lambda pack: pack[:-600] + bytes(byte ^ 0x55 for byte in pack[-600:-500]) + pack[-500:], lambda pack: pack.replace(b"PACK", b"KCAP"),
     lambda pack: pack[:-4] + b"ffff", lambda pack: b"zzzz" + pack], ids=range(8))
 def test_a_pack_that_is_cut_off_or_changed_on_the_way_is_not_used(place, change):
     commit = place.commit(files={f"f{n}": os.urandom(100).hex() for n in range(20)})

@@ -137,21 +137,30 @@ static int peel(struct mirror *mirror, const git_oid *id, git_oid *commit) {
 	return code;
 }
 
+// What is not there, or is no commit, is no damage.
+static bool reads(struct mirror *mirror, int code) {
+	if (code < 0 && code != GIT_ENOTFOUND && code != GIT_EPEEL && code != GIT_EINVALIDSPEC) mirror->damaged = true;
+	return code >= 0;
+}
+
 bool mirror_reaches(struct mirror *mirror, const git_oid *commit) {
 	git_commit *found = NULL;
 	git_oid *ids = NULL;
 	size_t count = 0, tips = 0;
 	bool reached = false;
-	if (git_commit_lookup(&found, mirror->repository, commit) < 0) return false;
+	if (!reads(mirror, git_commit_lookup(&found, mirror->repository, commit))) return false;
 	git_commit_free(found);
-	if (refs_read(mirror->repository, &ids, &count) < 0) return false;
+	if (!reads(mirror, refs_read(mirror->repository, &ids, &count))) return false;
 	for (size_t i = 0; i < count && !reached; i++) {
 		git_oid tip;
-		if (peel(mirror, &ids[i], &tip) < 0) continue; // a tag of a tree or blob
+		if (!reads(mirror, peel(mirror, &ids[i], &tip))) continue; // a tag of a tree or blob
 		reached = git_oid_equal(&tip, commit);
 		git_oid_cpy(&ids[tips++], &tip);
 	}
-	if (!reached && tips > 0) reached = git_graph_reachable_from_any(mirror->repository, commit, ids, tips) == 1;
+	if (!reached && tips > 0) {
+		int code = git_graph_reachable_from_any(mirror->repository, commit, ids, tips);
+		reached = reads(mirror, code) && code == 1;
+	}
 	free(ids);
 	return reached;
 }
@@ -280,6 +289,7 @@ static int resolve(struct mirror *mirror, const git_remote_head *picked, git_oid
 		return -1;
 	}
 	if (git_oid_fromstr(commit, ref) == 0 && mirror_reaches(mirror, commit)) return 0;
+	if (mirror->damaged) return fault_local(outcome, "reading what was fetched");
 	outcome_set(outcome, OUTCOME_NOT_FOUND, BLAME_USER, "the commit %s is in no branch or tag of the repository", ref);
 	return -1;
 }

@@ -36,7 +36,7 @@ int mirror_load(struct mirror *mirror, struct outcome *outcome) MUST_USE;
 // Throws away what it holds.
 int mirror_renew(struct mirror *mirror, struct outcome *outcome) MUST_USE;
 
-// Whether the commit is there and reachable from a ref; without asking the remote.
+// Whether the commit is there and reachable from a ref; without asking the remote. Sets damaged where what is there cannot be read.
 bool mirror_reaches(struct mirror *mirror, const git_oid *commit) MUST_USE;
 // Asks the remote, fetches what is missing, says which commit the order's ref (branch, tag, commit id, NULL) is.
 int mirror_fetch(struct mirror *mirror, git_oid *commit, struct outcome *outcome) MUST_USE;
