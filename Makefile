@@ -264,6 +264,7 @@ test-all: ## before a release: every test, the compose projects, Debian's own ke
 coverage: deps ## which lines every test together runs; ends with the figures of each folder
 	@dev/deps --for coverage
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=coverage all unit-programs
+	@$(MAKE) --no-print-directory FAILPOINTS=1 build/gcc-fail/clock.so
 	@tests/run-coverage
 
 screenshots: deps ## pictures of the page, into docs/images
