@@ -54,7 +54,7 @@ static int nap(struct kafka_producer *producer, int64_t ms) {
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	return pthread_cond_timedwait(&producer->change, &producer->lock, &until) ? -1 : 0;
+	return pthread_cond_clockwait(&producer->change, &producer->lock, CLOCK_MONOTONIC, &until) ? -1 : 0;
 }
 
 static bool is_silence(rd_kafka_resp_err_t err) {
@@ -160,11 +160,7 @@ static int client_open(struct kafka_producer *producer, struct error *error) {
 	rd_kafka_queue_io_event_enable(producer->queue, producer->fd, &one, sizeof(one));
 	producer->watch = loop_fd_add(producer->loop, producer->fd, EPOLLIN, on_events, producer);
 	pthread_mutex_init(&producer->lock, NULL);
-	pthread_condattr_t attributes;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&producer->change, &attributes);
-	pthread_condattr_destroy(&attributes);
+	pthread_cond_init(&producer->change, NULL);
 	producer->wanted = true;
 	if (pthread_create(&producer->prober, NULL, probe, producer)) mem_die("kafka: no thread");
 	return 0;

@@ -61,7 +61,12 @@ void slots_give_back(struct worker *worker) {
 
 // What waits has not begun: another worker need not wait for what runs here.
 void slots_give_back_waiting(struct worker *worker) {
-	for (int64_t i = 0; i < worker->config.slots; i++)
-		if (worker->slots[i] && job_waits(worker->slots[i])) job_stop(worker->slots[i], JOB_STOP_GIVE_BACK);
-	if (slots_busy(worker) > 0) lease_give_back_strays(worker->lease);
+	bool any = false;
+	for (int64_t i = 0; i < worker->config.slots; i++) {
+		if (!worker->slots[i] || !job_waits(worker->slots[i])) continue;
+		job_stop(worker->slots[i], JOB_STOP_GIVE_BACK);
+		any = true;
+	}
+	// else all of it goes back as the worker leaves
+	if (any && slots_busy(worker) > 0) lease_give_back_strays(worker->lease);
 }
